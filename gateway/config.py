@@ -1,0 +1,340 @@
+"""Settings, read once from the environment; every wrong value is told at once."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from string import Template
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from gateway import errors
+
+SECRETS = {"API_KEYS", "WEBHOOK_SECRET", "HTTP_AUTH_HEADER_VALUE", "HF_TOKEN"}
+
+CommaList = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """What an operator may set; each field's name in capitals is its variable."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", frozen=True, case_sensitive=False
+    )
+
+    host: str = Field("::", description="Address the gateway listens on.")
+    port: int = Field(3000, ge=0, le=65535, description="Port the gateway listens on; 0 = any.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe lines that are logged."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="console on a terminal and json elsewhere when auto."
+    )
+
+    engine: Literal["comfyui", "embedded"] | None = Field(
+        None, description="comfyui when COMFY_HOME or CMD is set, else embedded."
+    )
+    cmd: str | None = Field(
+        None,
+        description="Command that launches ComfyUI; ${SETTING} in it is replaced.",
+    )
+    comfy_home: Path | None = Field(None, description="Folder of a stock ComfyUI.")
+    comfy_python: str | None = Field(
+        None,
+        description="Python that runs ComfyUI when CMD is not set: else a venv inside "
+        "COMFY_HOME, else python3.",
+    )
+    direct_address: str = Field("127.0.0.1", description="Address of ComfyUI.")
+    comfyui_port_host: int = Field(8188, ge=1, le=65535, description="Port of ComfyUI.")
+    always_restart_comfyui: bool = Field(
+        True, description="Restart ComfyUI on any exit that was not asked for."
+    )
+    startup_check_interval_s: float = Field(
+        1.0, gt=0, description="Longest pause between two looks at a starting ComfyUI, seconds."
+    )
+    startup_check_max_tries: int = Field(
+        0, ge=0, description="Looks before a start is given up; 0 = while the process lives."
+    )
+    warmup_prompt_file: Path | None = Field(
+        None, description="Workflow that must succeed before the first ready."
+    )
+    warmup_prompt_url: str | None = Field(None, description="The same, fetched from a URL.")
+
+    model_dir: Path | None = Field(None, description="Models; COMFY_HOME/models, else ./models.")
+    input_dir: Path | None = Field(
+        None, description="Inputs; COMFY_HOME/input, else below STATE_DIR."
+    )
+    output_dir: Path | None = Field(
+        None, description="Outputs; COMFY_HOME/output, else below STATE_DIR."
+    )
+    temp_dir: Path | None = Field(
+        None, description="Previews; COMFY_HOME/temp, else below STATE_DIR."
+    )
+    custom_nodes_dir: Path | None = Field(
+        None, description="Custom nodes; COMFY_HOME/custom_nodes, else ./custom_nodes."
+    )
+    cache_dir: Path = Field(Path("cache"), description="Fetched files and their links.")
+    state_dir: Path = Field(Path("state"), description="The job store and what must survive.")
+
+    api_keys: CommaList = Field((), description="name:key,name:key; set: always required.")
+    api_keys_file: Path | None = Field(
+        None, description="A line each, name:sha256 of the key; # begins a comment."
+    )
+    allow_insecure: bool = Field(
+        False, description="Start without keys although HOST is not loopback."
+    )
+    cors_origins: CommaList = Field((), description="Origins a browser may call from; * for all.")
+    allow_private_networks: CommaList = Field(
+        (),
+        description="CIDRs or hosts that fetches may reach beside the public internet; * for all.",
+    )
+    http_auth_header_name: str | None = Field(None, description="Header sent with fetches.")
+    http_auth_header_value: str | None = Field(None, description="Its value.")
+    http_auth_hosts: CommaList = Field(
+        (), description="Hosts that get that header; * for all."
+    )
+
+    strict_requests: bool = Field(False, description="Refuse unknown top-level fields with 422.")
+    prepend_filenames: bool = Field(
+        True, description="{id}_{prefix} as filename_prefix; false: just {id}."
+    )
+    max_body_size_mb: float = Field(100, gt=0, description="Largest request body, MB.")
+    max_input_mb: float = Field(200, gt=0, description="Largest input, decoded or fetched, MB.")
+    max_pixels: int = Field(178956970, gt=0, description="Most pixels of an input picture.")
+    max_json_depth: int = Field(64, ge=4, le=900, description="Deepest nesting of a request.")
+    max_queue_depth: int = Field(0, ge=0, description="Most queued jobs; 0 = unlimited.")
+    cancel_on_disconnect: bool = Field(
+        True, description="Cancel an anonymous request whose client is gone."
+    )
+
+    comfy_queue_depth: int = Field(2, ge=1, le=64, description="Jobs kept inside ComfyUI.")
+    prepare_concurrency: int = Field(4, ge=1, description="Jobs prepared at a time.")
+    max_attempts: int = Field(2, ge=1, description="Crashes of ComfyUI a job may live through.")
+    execution_stall_s: float = Field(
+        1800, gt=0, description="No frame and no change for so long is a hang, seconds."
+    )
+    drain_timeout_s: float = Field(
+        120, ge=0, description="Time running jobs get at a stop, seconds."
+    )
+    job_ttl_s: float = Field(604800, ge=0, description="Life of a finished job's record, seconds.")
+    output_ttl_s: float = Field(
+        3600, ge=0, description="Life of a finished job's files, seconds; 0 = gone at once."
+    )
+    input_ttl_s: float = Field(
+        600, ge=0, description="Life of a fetched input after its last use, seconds."
+    )
+
+    @field_validator(
+        "api_keys",
+        "cors_origins",
+        "allow_private_networks",
+        "http_auth_hosts",
+        mode="before",
+    )
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("log_level", "engine", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("allow_private_networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if "/" in entry:
+                ipaddress.ip_network(entry, strict=False)
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _named_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # The value is a secret: it is not repeated here, and the report leaves it out.
+        if any(not all(entry.partition(":")[::2]) for entry in value):
+            raise ValueError("write each as name:key")
+        return value
+
+    @cached_property
+    def engine_kind(self) -> Literal["comfyui", "embedded"]:
+        """Which engine the gateway launches."""
+        if self.engine:
+            return self.engine
+        return "comfyui" if self.comfy_home or self.cmd else "embedded"
+
+    def _folder(self, given: Path | None, name: str, otherwise: Path) -> Path:
+        home = self.comfy_home / name if self.comfy_home else otherwise
+        return (given or home).expanduser().absolute()
+
+    @cached_property
+    def models(self) -> Path:
+        """Folder of the models."""
+        return self._folder(self.model_dir, "models", Path("models"))
+
+    @cached_property
+    def inputs(self) -> Path:
+        """Folder ComfyUI reads inputs from."""
+        return self._folder(self.input_dir, "input", self.state_dir / "input")
+
+    @cached_property
+    def outputs(self) -> Path:
+        """Folder ComfyUI writes outputs to."""
+        return self._folder(self.output_dir, "output", self.state_dir / "output")
+
+    @cached_property
+    def temp(self) -> Path:
+        """Folder ComfyUI writes previews to; always one named temp, which ComfyUI empties."""
+        folder = self._folder(self.temp_dir, "temp", self.state_dir / "temp")
+        return folder if folder.name == "temp" else folder / "temp"
+
+    @cached_property
+    def custom_nodes(self) -> Path:
+        """Folder of the custom nodes."""
+        return self._folder(self.custom_nodes_dir, "custom_nodes", Path("custom_nodes"))
+
+    @cached_property
+    def cache(self) -> Path:
+        """Folder of fetched files."""
+        return self.cache_dir.expanduser().absolute()
+
+    @cached_property
+    def state(self) -> Path:
+        """Folder of what must survive."""
+        return self.state_dir.expanduser().absolute()
+
+    @property
+    def extra_model_paths(self) -> Path:
+        """File that tells ComfyUI of model folders that are not its own."""
+        return self.state / "extra_model_paths.yaml"
+
+    @cached_property
+    def comfy_url(self) -> str:
+        """Address of the child, as the gateway reaches it."""
+        host = self.direct_address
+        # An operator may make ComfyUI listen everywhere; we still speak to it on loopback.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        return f"http://[{host}]:{self.comfyui_port_host}" if ":" in host else (
+            f"http://{host}:{self.comfyui_port_host}"
+        )
+
+    @cached_property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the gateway."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def environment(self) -> dict[str, str]:
+        """Return the folders and addresses as an operator's own CMD may name them."""
+        return {
+            "DIRECT_ADDRESS": self.direct_address,
+            "COMFYUI_PORT_HOST": str(self.comfyui_port_host),
+            "MODEL_DIR": str(self.models),
+            "INPUT_DIR": str(self.inputs),
+            "OUTPUT_DIR": str(self.outputs),
+            "TEMP_DIR": str(self.temp),
+            "CUSTOM_NODES_DIR": str(self.custom_nodes),
+            "CACHE_DIR": str(self.cache),
+            "STATE_DIR": str(self.state),
+        }
+
+    def command(self) -> list[str]:
+        """Return the child's command line, as `wire/jobs.md` (Folders) has it."""
+        if self.cmd:
+            return shlex.split(Template(self.cmd).safe_substitute(self.environment()))
+        folders = [
+            *("--listen", self.direct_address, "--port", str(self.comfyui_port_host)),
+            *("--input-directory", str(self.inputs)),
+            *("--output-directory", str(self.outputs)),
+            # ComfyUI appends "temp" to what --temp-directory names (main.py, 0.3.64).
+            *("--temp-directory", str(self.temp.parent)),
+            *("--extra-model-paths-config", str(self.extra_model_paths)),
+        ]
+        if self.engine_kind == "embedded":
+            return [sys.executable, "-m", "gateway.embedded", *folders]
+        return [self.engine_python(), "main.py", *folders]
+
+    def engine_python(self) -> str:
+        """Return the Python that runs ComfyUI when CMD does not say."""
+        if self.comfy_python:
+            return self.comfy_python
+        for name in ("venv", ".venv"):
+            candidate = (self.comfy_home or Path()) / name / "bin" / "python"
+            if candidate.exists():
+                return str(candidate)
+        return "python3"
+
+    def sources(self, environ: Mapping[str, str] = os.environ) -> list[tuple[str, str, str]]:
+        """Return (variable, value, where it came from) of every setting, secrets masked."""
+        rows = []
+        given = {key.upper(): key for key in environ if environ[key] != ""}
+        for field in type(self).model_fields:
+            name = field.upper()
+            value = getattr(self, field)
+            shown = ",".join(value) if isinstance(value, tuple) else str(value)
+            if name in SECRETS and value:
+                shown = "***"
+            if value is None:
+                shown = ""
+            rows.append((name, shown, "environment" if name in given else "default"))
+        return rows
+
+
+def load() -> Settings:
+    """Read the settings; raises SettingsInvalid that names every wrong one."""
+    try:
+        settings = Settings()
+    except ValidationError as failure:
+        raise errors.SettingsInvalid(_told(failure)) from None
+    problems = list(_conflicts(settings))
+    if problems:
+        raise errors.SettingsInvalid("\n".join(problems))
+    return settings
+
+
+def _told(failure: ValidationError) -> str:
+    lines = []
+    for error in failure.errors(include_url=False, include_context=False):
+        name = str(error["loc"][0]).upper()
+        given = "" if name in SECRETS else f" (given: {str(error['input'])[:80]!r})"
+        lines.append(f"{name}: {error['msg']}{given}")
+    return "\n".join(lines)
+
+
+def _conflicts(settings: Settings) -> list[str]:
+    found = []
+    if not settings.is_loopback and not settings.allow_insecure:
+        if not settings.api_keys and settings.api_keys_file is None:
+            found.append(
+                f"HOST={settings.host} can be reached by others and no key is set: set API_KEYS "
+                "(name:key) or API_KEYS_FILE, or HOST=127.0.0.1, or ALLOW_INSECURE=true"
+            )
+    if settings.engine_kind == "comfyui" and not settings.cmd:
+        home = settings.comfy_home
+        if home is None:
+            found.append("ENGINE=comfyui needs COMFY_HOME (or CMD)")
+        elif not (home / "main.py").exists():
+            found.append(f"COMFY_HOME={home}: there is no main.py in it")
+    if settings.http_auth_header_name and not settings.http_auth_hosts:
+        # Without a list, any caller could have the secret sent to a host of their own.
+        found.append("HTTP_AUTH_HEADER_NAME is set: name the hosts that get it in HTTP_AUTH_HOSTS")
+    if bool(settings.http_auth_header_name) != bool(settings.http_auth_header_value):
+        found.append("HTTP_AUTH_HEADER_NAME and HTTP_AUTH_HEADER_VALUE go together")
+    for name in ("warmup_prompt_file", "api_keys_file"):
+        path = getattr(settings, name)
+        if path is not None and not path.is_file():
+            found.append(f"{name.upper()}={path}: there is no such file")
+    return found

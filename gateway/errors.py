@@ -1,0 +1,345 @@
+"""Every failure the gateway can name.
+
+GatewayError
+├── RequestRefused                      the caller can mend it
+│   ├── InvalidJson                     400 invalid_json
+│   ├── NoOutput                        400 no_output
+│   ├── InputNotFetched                 400 input_not_fetched
+│   ├── InvalidInput                    400 invalid_input
+│   ├── Unauthorized                    401 unauthorized
+│   ├── Forbidden                       403 forbidden
+│   ├── NotFound                        404 not_found
+│   ├── JobNotFound                     404 job_not_found
+│   ├── OutputNotFound                  404 output_not_found
+│   ├── MethodNotAllowed                405 method_not_allowed
+│   ├── NotAcceptable                   406 not_acceptable
+│   ├── RequestTimeout                  408 request_timeout
+│   ├── IdTaken                         409 id_taken
+│   ├── JobRunning                      409 job_running
+│   ├── BodyTooLarge                    413 body_too_large
+│   ├── InputTooLarge                   413 input_too_large
+│   ├── TooManyPixels                   413 too_many_pixels
+│   ├── RangeNotSatisfiable             416 range_not_satisfiable
+│   ├── InvalidRequest                  422 invalid_request
+│   ├── NotYetSupported                 422 not_yet_supported
+│   ├── UiWorkflow                      422 ui_workflow
+│   ├── InvalidGraph                    422 invalid_graph
+│   └── QueueFull                       429 queue_full
+├── JobFailed                           the job was accepted, and did not succeed
+│   ├── ExecutionFailed                 500 execution_failed
+│   ├── OutputMissing                   500 output_missing
+│   ├── EngineCrashed                   500 engine_crashed
+│   ├── CredentialsLost                 500 credentials_lost
+│   ├── JobCancelled                    409 cancelled
+│   ├── ClientGone                      499 client_gone
+│   └── JobTimeout                      504 timeout
+├── Unavailable                         try again later
+│   ├── NotReady                        503 not_ready
+│   ├── Draining                        503 draining
+│   └── StorageFull                     507 storage_full
+├── InternalError                       500 internal
+└── Internal signals, never on the wire
+    ├── SettingsInvalid                 the start is refused
+    ├── EngineLost                      ComfyUI died, or was restarted, under an attempt
+    ├── EngineRefused                   ComfyUI refused a graph at its own door
+    └── LeaseLost                       another worker owns the job now
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class GatewayError(Exception):
+    """Something went wrong in the gateway."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        hint: str | None = None,
+        location: str | None = None,
+        retry_after: float | None = None,
+        **details: Any,
+    ) -> None:
+        """`details` go on the wire beside `error` and `code`; `retry_after` is in seconds."""
+        self.message = message or (self.__doc__ or "").strip().splitlines()[0]
+        self.hint = hint
+        self.location = location
+        self.retry_after = retry_after
+        self.details = details
+        super().__init__(self.message)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a job's record keeps of this failure: `jobs.md`, `error`."""
+        found = {"code": self.code, "message": self.message, "status": self.status}
+        optional = {"hint": self.hint, "location": self.location, **self.details}
+        return found | {key: value for key, value in optional.items() if value is not None}
+
+
+class RequestRefused(GatewayError):
+    """The request was refused."""
+
+    code = "invalid_request"
+    status = 400
+
+
+class InvalidJson(RequestRefused):
+    """The body is not JSON."""
+
+    code = "invalid_json"
+
+
+class NoOutput(RequestRefused):
+    """No node of the workflow produces an output; add one with a filename_prefix, as SaveImage."""
+
+    code = "no_output"
+
+
+class InputNotFetched(RequestRefused):
+    """An input could not be fetched from its URL."""
+
+    code = "input_not_fetched"
+
+
+class InvalidInput(RequestRefused):
+    """An input is not what its node can read."""
+
+    code = "invalid_input"
+
+
+class Unauthorized(RequestRefused):
+    """A valid API key is needed: Authorization: Bearer <key>, or X-API-Key."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class Forbidden(RequestRefused):
+    """This key may not do this."""
+
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(RequestRefused):
+    """There is nothing at this address; /docs lists what there is."""
+
+    code = "not_found"
+    status = 404
+
+
+class JobNotFound(NotFound):
+    """There is no job of this id."""
+
+    code = "job_not_found"
+
+
+class OutputNotFound(NotFound):
+    """The job has no such output, or its time has run out."""
+
+    code = "output_not_found"
+
+
+class MethodNotAllowed(RequestRefused):
+    """This address does not take this method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class NotAcceptable(RequestRefused):
+    """The job has no output of the type that Accept asks for."""
+
+    code = "not_acceptable"
+    status = 406
+
+
+class RequestTimeout(RequestRefused):
+    """The body did not arrive in time."""
+
+    code = "request_timeout"
+    status = 408
+    retryable = True
+
+
+class IdTaken(RequestRefused):
+    """A different request has this id already; choose another."""
+
+    code = "id_taken"
+    status = 409
+
+
+class JobRunning(RequestRefused):
+    """The job is not over yet; cancel it first."""
+
+    code = "job_running"
+    status = 409
+
+
+class BodyTooLarge(RequestRefused):
+    """The body is larger than MAX_BODY_SIZE_MB; send large inputs by URL."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class InputTooLarge(RequestRefused):
+    """An input is larger than MAX_INPUT_MB."""
+
+    code = "input_too_large"
+    status = 413
+
+
+class TooManyPixels(RequestRefused):
+    """A picture has more pixels than MAX_PIXELS."""
+
+    code = "too_many_pixels"
+    status = 413
+
+
+class RangeNotSatisfiable(RequestRefused):
+    """The range lies outside the file."""
+
+    code = "range_not_satisfiable"
+    status = 416
+
+
+class InvalidRequest(RequestRefused):
+    """The request has the wrong shape."""
+
+    status = 422
+
+
+class NotYetSupported(RequestRefused):
+    """This field is part of the contract, and not supported yet."""
+
+    code = "not_yet_supported"
+    status = 422
+
+
+class UiWorkflow(RequestRefused):
+    """This is a workflow as the canvas saves it; send the API format (Workflow > Export (API))."""
+
+    code = "ui_workflow"
+    status = 422
+
+
+class InvalidGraph(RequestRefused):
+    """ComfyUI would refuse this workflow."""
+
+    code = "invalid_graph"
+    status = 422
+
+
+class QueueFull(RequestRefused):
+    """The queue is full; try again later."""
+
+    code = "queue_full"
+    status = 429
+    retryable = True
+
+
+class JobFailed(GatewayError):
+    """The job failed."""
+
+
+class ExecutionFailed(JobFailed):
+    """A node raised while the workflow ran."""
+
+    code = "execution_failed"
+
+
+class OutputMissing(JobFailed):
+    """ComfyUI reported a file that is not in the folder the gateway reads."""
+
+    code = "output_missing"
+
+
+class EngineCrashed(JobFailed):
+    """ComfyUI died while it ran this job, as often as MAX_ATTEMPTS allows."""
+
+    code = "engine_crashed"
+
+
+class CredentialsLost(JobFailed):
+    """The gateway restarted, and this job's credentials were in memory only; send it again."""
+
+    code = "credentials_lost"
+
+
+class JobCancelled(JobFailed):
+    """The job was cancelled."""
+
+    code = "cancelled"
+    status = 409
+
+
+class ClientGone(JobFailed):
+    """The job was cancelled, since the client that waited for it hung up."""
+
+    code = "client_gone"
+    status = 499
+
+
+class JobTimeout(JobFailed):
+    """The job did not finish within its timeout."""
+
+    code = "timeout"
+    status = 504
+    retryable = True
+
+
+class Unavailable(GatewayError):
+    """The gateway cannot take this now."""
+
+    status = 503
+    retryable = True
+
+
+class NotReady(Unavailable):
+    """ComfyUI is not ready yet."""
+
+    code = "not_ready"
+
+
+class Draining(Unavailable):
+    """The gateway is shutting down; ask again when it is back, or ask another."""
+
+    code = "draining"
+
+
+class StorageFull(Unavailable):
+    """The disk is full."""
+
+    code = "storage_full"
+    status = 507
+
+
+class InternalError(GatewayError):
+    """Something went wrong in the gateway; its log says what, under this request's id."""
+
+
+class SettingsInvalid(GatewayError):
+    """The settings do not allow a start."""
+
+
+class EngineLost(GatewayError):
+    """ComfyUI died, or was restarted, under this attempt."""
+
+    def __init__(self, message: str | None = None, *, started: bool, last_lines: str = "") -> None:
+        super().__init__(message)
+        self.started = started
+        self.last_lines = last_lines
+
+
+class EngineRefused(GatewayError):
+    """ComfyUI refused this workflow."""
+
+
+class LeaseLost(GatewayError):
+    """Another worker owns this job now."""

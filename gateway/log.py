@@ -1,0 +1,98 @@
+"""Structured logging: readable on a terminal, JSON elsewhere, job_id in a context variable."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections import deque
+from typing import Any, Literal, TextIO
+
+import orjson
+import structlog
+
+logger: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+#: The last lines of the child's output and of our own log, for GET /logs.
+RING_LINES = 2000
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Ring:
+    """The last lines that were logged, ours and ComfyUI's."""
+
+    def __init__(self, size: int = RING_LINES) -> None:
+        self._lines: deque[dict[str, Any]] = deque(maxlen=size)
+
+    def __call__(self, _: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+        """Keep a copy of each line; a structlog processor."""
+        self._lines.append({key: _plain(value) for key, value in event.items() if key[0] != "_"})
+        return event
+
+    def tail(self, count: int, source: str | None = None) -> list[dict[str, Any]]:
+        """Return the last lines, oldest first; `source` is "comfyui" for the child's alone."""
+        lines = [line for line in self._lines if source in (None, line.get("source"))]
+        return lines[-count:] if count else []
+
+
+ring = Ring()
+
+
+def configure(level: str, form: Literal["auto", "console", "json"], stream: TextIO) -> None:
+    """Set up logging for the process; `stream` gets the lines."""
+    as_json = form == "json" or (form == "auto" and not stream.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer(serializer=_dumps)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty())
+    )
+    structlog.configure(
+        processors=[
+            *shared,
+            structlog.processors.dict_tracebacks if as_json else _keep,
+            ring,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(
+        level=logging.WARNING, handlers=[_Forward()], format="%(message)s", force=True
+    )
+
+
+def plain_text(line: str) -> str:
+    """Return a line of the child's output without terminal colours."""
+    return _ANSI.sub("", line)
+
+
+class _Forward(logging.Handler):
+    """Sends what libraries log through the same door."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        method = getattr(logger, record.levelname.lower(), logger.warning)
+        method(record.getMessage(), logger=record.name, exc_info=record.exc_info)
+
+
+def _keep(_: Any, __: str, event: Any) -> Any:
+    return event
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _dumps(event: Any, **_: Any) -> str:
+    return orjson.dumps(event, default=str).decode()
+
+
+def stderr() -> TextIO:
+    """Return where the log goes; standard output stays free for answers of the command line."""
+    return sys.stderr
