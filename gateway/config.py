@@ -97,9 +97,7 @@ class Settings(BaseSettings):
     )
     http_auth_header_name: str | None = Field(None, description="Header sent with fetches.")
     http_auth_header_value: str | None = Field(None, description="Its value.")
-    http_auth_hosts: CommaList = Field(
-        (), description="Hosts that get that header; * for all."
-    )
+    http_auth_hosts: CommaList = Field((), description="Hosts that get that header; * for all.")
 
     strict_requests: bool = Field(False, description="Refuse unknown top-level fields with 422.")
     prepend_filenames: bool = Field(
@@ -223,8 +221,10 @@ class Settings(BaseSettings):
         host = self.direct_address
         # An operator may make ComfyUI listen everywhere; we still speak to it on loopback.
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-        return f"http://[{host}]:{self.comfyui_port_host}" if ":" in host else (
-            f"http://{host}:{self.comfyui_port_host}"
+        return (
+            f"http://[{host}]:{self.comfyui_port_host}"
+            if ":" in host
+            else (f"http://{host}:{self.comfyui_port_host}")
         )
 
     @cached_property
@@ -316,12 +316,12 @@ def _told(failure: ValidationError) -> str:
 
 def _conflicts(settings: Settings) -> list[str]:
     found = []
-    if not settings.is_loopback and not settings.allow_insecure:
-        if not settings.api_keys and settings.api_keys_file is None:
-            found.append(
-                f"HOST={settings.host} can be reached by others and no key is set: set API_KEYS "
-                "(name:key) or API_KEYS_FILE, or HOST=127.0.0.1, or ALLOW_INSECURE=true"
-            )
+    is_open = not settings.api_keys and settings.api_keys_file is None
+    if is_open and not settings.is_loopback and not settings.allow_insecure:
+        found.append(
+            f"HOST={settings.host} can be reached by others and no key is set: set API_KEYS "
+            "(name:key) or API_KEYS_FILE, or HOST=127.0.0.1, or ALLOW_INSECURE=true"
+        )
     if settings.engine_kind == "comfyui" and not settings.cmd:
         home = settings.comfy_home
         if home is None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TextIO
 
 import orjson
 import structlog
+from structlog.typing import EventDict
 
 logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -25,9 +26,11 @@ class Ring:
     def __init__(self, size: int = RING_LINES) -> None:
         self._lines: deque[dict[str, Any]] = deque(maxlen=size)
 
-    def __call__(self, _: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, _: Any, __: str, event: EventDict) -> EventDict:
         """Keep a copy of each line; a structlog processor."""
-        self._lines.append({key: _plain(value) for key, value in event.items() if key[0] != "_"})
+        # GET /logs reads from here, and no stack trace of ours goes on the wire.
+        hidden = ("exception", "exc_info", "stack_info")
+        self._lines.append({k: _plain(v) for k, v in event.items() if k not in hidden})
         return event
 
     def tail(self, count: int, source: str | None = None) -> list[dict[str, Any]]:

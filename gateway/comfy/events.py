@@ -1,0 +1,94 @@
+"""ComfyUI's WebSocket frames, parsed leniently: no frame may harm the gateway."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+_PREVIEW_IMAGE = 1
+_PREVIEW_WITH_METADATA = 4
+_IMAGE_TYPES = {1: "image/jpeg", 2: "image/png"}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A text frame: `{type, data}`; data that is not an object reads as empty."""
+
+    type: str
+    data: dict[str, Any]
+
+    @property
+    def prompt_id(self) -> str | None:
+        """The prompt that it is about, where it says so."""
+        found = self.data.get("prompt_id")
+        return found if isinstance(found, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A binary frame: a picture of a node's progress."""
+
+    content_type: str
+    data: bytes
+    prompt_id: str | None = None
+    node_id: str | None = None
+
+
+def parse_text(text: str) -> Frame | None:
+    """Return the frame, or None when it is not one."""
+    try:
+        found = parse_json(text)
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("type"), str):
+        return None
+    data = found.get("data")
+    return Frame(found["type"], data if isinstance(data, dict) else {})
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return a value out of JSON that may hold NaN and Infinity; raises ValueError."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # orjson keeps to the standard; custom nodes do not, and Python's own writer lets them.
+        return _finite(json.loads(text, parse_constant=lambda _: None))
+
+
+def _finite(value: Any) -> Any:
+    # 1e999 reads as infinity, which our own answers could not carry.
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    return value
+
+
+def parse_binary(data: bytes) -> Preview | None:
+    """Return the preview: 4-byte event type, 4-byte image type, then the picture."""
+    if len(data) < 8:
+        return None
+    event, kind = struct.unpack(">II", data[:8])
+    if event == _PREVIEW_IMAGE and kind in _IMAGE_TYPES:
+        return Preview(_IMAGE_TYPES[kind], data[8:])
+    if event == _PREVIEW_WITH_METADATA:
+        return _with_metadata(data, kind)
+    return None
+
+
+def _with_metadata(data: bytes, length: int) -> Preview | None:
+    # Newer cores: 4-byte event type, 4-byte length of a JSON, the JSON, then the picture.
+    try:
+        metadata = parse_json(data[8 : 8 + length])
+        content_type = metadata.get("image_type", "image/jpeg")
+        return Preview(
+            content_type, data[8 + length :], metadata.get("prompt_id"), metadata.get("node_id")
+        )
+    except (ValueError, AttributeError):
+        return None

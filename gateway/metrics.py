@@ -1,0 +1,106 @@
+"""All Prometheus collectors, and the bounds of their labels."""
+
+from __future__ import annotations
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 1800)
+
+#: More node classes than this are counted as "other": custom nodes come by the thousand.
+NODE_CLASSES = 200
+
+registry = CollectorRegistry()
+ProcessCollector(registry=registry)
+
+queue_depth = Gauge("comfy_gateway_queue_depth", "Jobs waiting for their turn.", registry=registry)
+jobs_running = Gauge(
+    "comfy_gateway_jobs_running", "Jobs claimed and not yet over.", registry=registry
+)
+ready = Gauge("comfy_gateway_ready", "1 when ComfyUI is ready.", registry=registry)
+queue_seconds = Histogram(
+    "comfy_gateway_queue_seconds",
+    "From acceptance to the claim.",
+    buckets=_SECONDS,
+    registry=registry,
+)
+prepare_seconds = Histogram(
+    "comfy_gateway_prepare_seconds",
+    "Fetching a job's inputs.",
+    buckets=_SECONDS,
+    registry=registry,
+)
+execute_seconds = Histogram(
+    "comfy_gateway_execute_seconds",
+    "From sending a job to ComfyUI to its last frame.",
+    buckets=_SECONDS,
+    registry=registry,
+)
+deliver_seconds = Histogram(
+    "comfy_gateway_deliver_seconds",
+    "Collecting and converting a job's outputs.",
+    buckets=_SECONDS,
+    registry=registry,
+)
+jobs_total = Counter(
+    "comfy_gateway_jobs_total",
+    "Jobs that are over, by outcome: succeeded, cancelled or the error's code.",
+    ["code"],
+    registry=registry,
+)
+node_seconds = Histogram(
+    "comfy_gateway_node_seconds",
+    "Time in a node, by class; the first 200 classes, then other.",
+    ["class_type"],
+    buckets=_SECONDS,
+    registry=registry,
+)
+child_restarts_total = Counter(
+    "comfy_gateway_child_restarts_total",
+    "Restarts of ComfyUI, by reason.",
+    ["reason"],
+    registry=registry,
+)
+requests_total = Counter(
+    "comfy_gateway_requests_total",
+    "HTTP requests, by route and status.",
+    ["route", "method", "status"],
+    registry=registry,
+)
+bytes_in_total = Counter(
+    "comfy_gateway_bytes_in_total",
+    "Bytes received: request bodies and fetched inputs.",
+    ["source"],
+    registry=registry,
+)
+bytes_out_total = Counter(
+    "comfy_gateway_bytes_out_total", "Bytes of outputs sent to callers.", registry=registry
+)
+errors_total = Counter(
+    "comfy_gateway_errors_total",
+    "Failures that are the gateway's own; the log has each.",
+    ["where"],
+    registry=registry,
+)
+
+_seen_classes: set[str] = set()
+
+
+def observe_node(class_type: str, seconds: float) -> None:
+    """Count the time one node took, under a bounded label."""
+    if class_type not in _seen_classes and len(_seen_classes) >= NODE_CLASSES:
+        class_type = "other"
+    else:
+        _seen_classes.add(class_type)
+    node_seconds.labels(class_type).observe(seconds)
+
+
+def render() -> bytes:
+    """Return the exposition text."""
+    return generate_latest(registry)

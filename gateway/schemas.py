@@ -1,0 +1,355 @@
+"""The wire contract as pydantic models: what a client may send, and what it gets back."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from gateway import errors
+
+METADATA_BYTES = 4096
+
+#: What the caller may name a job; also a path segment and the head of file names.
+JOB_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._:-]{1,128}")
+
+#: Fields of the contract that later steps bring; until then they are refused, not ignored.
+LATER = (
+    "webhook_v2",
+    "webhook",
+    "s3",
+    "azure_blob_upload",
+    "hf_upload",
+    "http_upload",
+    "gcs",
+)
+
+
+class Wire(BaseModel):
+    """A part of a request; unknown keys are refused inside the known fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BearerAuth(Wire):
+    """`Authorization: Bearer <token>`."""
+
+    type: Literal["bearer"]
+    token: str
+
+
+class BasicAuth(Wire):
+    """`Authorization: Basic <username:password>`."""
+
+    type: Literal["basic"]
+    username: str
+    password: str
+
+
+class HeaderAuth(Wire):
+    """A header of the caller's choice."""
+
+    type: Literal["header"]
+    header_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+    header_value: Annotated[str, Field(pattern=r"^[^\r\n\x00]*$")]
+
+
+class QueryAuth(Wire):
+    """A query parameter of the caller's choice."""
+
+    type: Literal["query"]
+    query_param: str
+    query_value: str
+
+
+class S3Auth(Wire):
+    """Keys of an S3 bucket."""
+
+    type: Literal["s3"]
+    access_key_id: str
+    secret_access_key: str
+    session_token: str | None = None
+    region: str | None = None
+    endpoint: str | None = None
+
+
+Auth = Annotated[
+    BearerAuth | BasicAuth | HeaderAuth | QueryAuth | S3Auth, Field(discriminator="type")
+]
+
+
+class Credential(Wire):
+    """What to send to the URLs that match; `*` any but `/`, `**` any, `?` one."""
+
+    url_pattern: str
+    auth: Auth
+
+
+class Node(BaseModel):
+    """A node of an API-format workflow."""
+
+    model_config = ConfigDict(extra="allow")
+
+    class_type: str
+    inputs: dict[str, Any] = {}
+
+
+class ConvertOutput(Wire):
+    """What pictures are converted to; `options` as docs/reference/api.md lists them."""
+
+    format: Literal["jpeg", "jpg", "webp", "png", "avif"]
+    options: dict[str, Any] = {}
+
+
+class PromptRequest(BaseModel):
+    """`POST /prompt`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    prompt: dict[str, Any] = Field(
+        description="API-format workflow: node id -> {inputs, class_type, _meta?}."
+    )
+    id: str | None = Field(None, description="The caller's name for the job; a UUID otherwise.")
+    convert_output: ConvertOutput | None = None
+    credentials: list[Credential] = []
+    extra_data: dict[str, Any] = Field(
+        {}, description="Passed to ComfyUI; never stored, logged or echoed."
+    )
+    priority: int = Field(0, ge=-100, le=100, strict=True, description="Higher first.")
+    timeout: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Seconds from acceptance."
+    )
+    metadata: dict[str, Any] | None = Field(
+        None, description="At most 4 KiB; echoed in every answer about the job."
+    )
+
+    @field_validator("id")
+    @classmethod
+    def _id(cls, value: str | None) -> str | None:
+        if value is not None and not JOB_ID.fullmatch(value):
+            raise ValueError("1 to 128 of A-Z a-z 0-9 . _ : - and not . or ..")
+        return value
+
+    @field_validator("metadata")
+    @classmethod
+    def _metadata(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None and len(orjson.dumps(value)) > METADATA_BYTES:
+            raise ValueError("at most 4 KiB")
+        return value
+
+
+def parse_prompt(body: Any, *, strict: bool) -> tuple[PromptRequest, list[str]]:
+    """Return the request and its warnings.
+
+    Raises InvalidRequest that tells every wrong field at once, NotYetSupported.
+    """
+    if not isinstance(body, dict):
+        kind = "null" if body is None else type(body).__name__
+        raise errors.InvalidRequest(
+            f"The body is {kind}, not an object.", hint='Send {"prompt": {<node id>: {...}}}.'
+        )
+    if isinstance(body.get("nodes"), list) and "prompt" not in body:
+        raise errors.UiWorkflow
+    for name in LATER:
+        if body.get(name) is not None:
+            raise errors.NotYetSupported(f"{name} is not supported yet.", location=name)
+    known = PromptRequest.model_fields.keys() | set(LATER)
+    unknown = sorted(body.keys() - known)
+    if unknown and strict:
+        raise errors.InvalidRequest(f"Unknown fields: {', '.join(unknown)}.", location=unknown[0])
+    try:
+        request = PromptRequest.model_validate(body)
+    except ValidationError as failure:
+        raise invalid_request(failure) from None
+    for credential in request.credentials:
+        if credential.auth.type == "s3":
+            raise errors.NotYetSupported(
+                "credentials of type s3 are not supported yet.", location="credentials"
+            )
+    return request, [f"Unknown field {name[:100]!r} was ignored." for name in unknown[:20]]
+
+
+def invalid_request(failure: ValidationError) -> errors.InvalidRequest:
+    """Translate pydantic's report into one sentence for each wrong field."""
+    found = failure.errors(include_url=False, include_context=False, include_input=False)
+    places = [".".join(str(part) for part in error["loc"]) for error in found]
+    sentences = [
+        f"{place}: {error['msg'].removeprefix('Value error, ')}"
+        for place, error in zip(places, found, strict=True)
+    ]
+    return errors.InvalidRequest("; ".join(sentences), location=places[0])
+
+
+class ErrorAnswer(BaseModel):
+    """Every answer that is not a success."""
+
+    error: str
+    code: str
+    location: str | None = None
+    hint: str | None = None
+    node_errors: dict[str, Any] | None = None
+
+
+class Output(BaseModel):
+    """A file that a job produced."""
+
+    index: int
+    node_id: str
+    filename: str
+    type: str
+    content_type: str
+    size: int = Field(description="Bytes.")
+    width: int | None = None
+    height: int | None = None
+    url: str | None = None
+
+
+class Text(BaseModel):
+    """A text that a job produced."""
+
+    node_id: str
+    text: str
+
+
+class ComfyExecution(BaseModel):
+    """Times as ComfyUI's frames tell them, milliseconds since 1970 and milliseconds."""
+
+    start: float
+    end: float
+    duration: float
+    nodes: dict[str, dict[str, float]]
+
+
+class Stats(BaseModel):
+    """Where the time went, milliseconds."""
+
+    comfy_execution: ComfyExecution
+    queue_time: float
+    preprocess_time: float
+    comfy_round_trip_time: float
+    postprocess_time: float
+    upload_time: float
+    total_time: float
+
+
+class PromptAnswer(BaseModel):
+    """200 of `POST /prompt`: the request's fields, and what came of it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    status: Literal["ok"]
+    prompt: dict[str, Node] = Field(description="As it was run.")
+    images: list[str] = Field(description="base64 of every file, in the order of `outputs`.")
+    filenames: list[str]
+    outputs: list[Output]
+    texts: list[Text]
+    execution_cached: list[str]
+    stats: Stats
+    warnings: list[str]
+    node_errors: dict[str, Any] | None = None
+
+
+class AcceptedAnswer(BaseModel):
+    """202 of `POST /prompt`: the job is on disk."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    status: Literal["ok"]
+
+
+class Progress(BaseModel):
+    """How far a job is; `value` never goes back."""
+
+    value: float = Field(ge=0, le=1)
+    node: str | None = None
+    class_type: str | None = None
+    nodes_done: int
+    nodes_total: int
+    step: float | None = None
+    steps: float | None = None
+
+
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    message: str
+    hint: str | None = None
+    node_id: str | None = None
+    class_type: str | None = None
+    exception_type: str | None = None
+    traceback: list[str] | None = None
+
+
+JobState = Literal["queued", "running", "delivering", "succeeded", "failed", "cancelled"]
+
+
+class JobAnswer(BaseModel):
+    """`GET /jobs/{id}`."""
+
+    id: str
+    state: JobState
+    phase: Literal["preparing"] | None = None
+    attempt: int
+    position: int | None = None
+    priority: int
+    metadata: dict[str, Any] | None = None
+    created_at: str
+    started_at: str | None = None
+    finished_at: str | None = None
+    prompt_id: str | None = None
+    progress: Progress
+    outputs: list[Output]
+    texts: list[Text]
+    stats: Stats | None = None
+    warnings: list[str]
+    node_errors: dict[str, Any] | None = None
+    error: JobError | None = None
+
+
+class JobList(BaseModel):
+    """`GET /jobs`."""
+
+    jobs: list[JobAnswer]
+    next_cursor: str | None = None
+
+
+class InterruptRequest(BaseModel):
+    """`POST /interrupt`."""
+
+    id: str
+
+
+class InterruptAnswer(BaseModel):
+    """Answer of `POST /interrupt`."""
+
+    id: str
+    interrupted: Literal["success", "failed"]
+
+
+class CancelAnswer(BaseModel):
+    """Answer of `POST /jobs/{id}/cancel`."""
+
+    id: str
+    state: JobState
+
+
+class HealthAnswer(BaseModel):
+    """`GET /health`, `/ready`, `/live`."""
+
+    status: str
+    version: str | None = None
+    reason: Literal["starting", "warming", "comfyui_down", "queue_full", "draining"] | None = None
+    detail: str | None = None
+
+
+class LogAnswer(BaseModel):
+    """`GET /logs`."""
+
+    lines: list[dict[str, Any]]
