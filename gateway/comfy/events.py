@@ -42,7 +42,7 @@ def parse_text(text: str) -> Frame | None:
     """Return the frame, or None when it is not one."""
     try:
         found = parse_json(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or not isinstance(found.get("type"), str):
         return None

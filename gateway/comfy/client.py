@@ -1,0 +1,419 @@
+"""Speaks to ComfyUI: one pool, one WebSocket, every attempt known before it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import aiohttp
+import orjson
+
+from gateway import errors, graph, metrics
+from gateway.comfy import events
+from gateway.comfy.attempt import Attempt, Execution, Progress
+from gateway.comfy.nodes import Catalog
+from gateway.log import logger
+
+#: Silence after which ComfyUI is asked how an attempt stands, seconds; then twice as long.
+SILENCE_S = 3.0
+_LONGEST_SILENCE_S = 30.0
+_FORGET_EVERY_S = 1.0
+_FORGET_MOST = 200
+
+
+class Comfy:
+    """The running ComfyUI, as jobs see it."""
+
+    def __init__(
+        self,
+        url: str,
+        session: aiohttp.ClientSession,
+        catalog: Catalog,
+        *,
+        stall_s: float,
+        on_hang: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """`on_hang` restarts ComfyUI; `stall_s` without any change is a hang, seconds."""
+        self.catalog = catalog
+        self.client_id = uuid.uuid4().hex
+        self._url = url
+        self._session = session
+        self._stall_s = stall_s
+        self._on_hang = on_hang
+        self._attempts: dict[str, Attempt] = {}
+        self._running: str | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._connected = asyncio.Event()
+        self._to_forget: list[str] = []
+        self._repairs: set[asyncio.Task[None]] = set()
+        self._queue_seen: tuple[set[str], set[str]] | None = None
+        self._alive_at = time.monotonic()
+        self.on_free: Callable[[], None] = lambda: None
+
+    @property
+    def occupied(self) -> int:
+        """How many prompts ComfyUI still has of ours, abandoned ones included."""
+        return len(self._attempts)
+
+    async def connect(self) -> None:
+        """Open the WebSocket to a ComfyUI that just began to answer, and learn its classes."""
+        await self.disconnect("ComfyUI was started anew.", last_lines="")
+        self._tasks = [
+            asyncio.create_task(self._listen(), name="comfy-listen"),
+            asyncio.create_task(self._watch(), name="comfy-watch"),
+            asyncio.create_task(self._forget(), name="comfy-forget"),
+        ]
+        async with asyncio.timeout(60):
+            await self._connected.wait()
+            await self.refresh()
+
+    async def disconnect(self, reason: str, *, last_lines: str = "") -> None:
+        """Give up every attempt, since the ComfyUI that ran them is gone."""
+        tasks, self._tasks = [*self._tasks, *self._repairs], []
+        for task in tasks:
+            task.cancel()
+        # The tasks were asked to end; what they raise on the way is of no use to anyone.
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._connected.clear()
+        attempts, self._attempts, self._running = self._attempts, {}, None
+        self._to_forget.clear()
+        for attempt in attempts.values():
+            lost = errors.EngineLost(reason, started=attempt.started, last_lines=last_lines)
+            attempt.fail(lost)
+            attempt.over.set()
+        self.on_free()
+
+    # What ComfyUI knows
+
+    async def refresh(self, classes: set[str] | None = None) -> None:
+        """Read /object_info anew, or only some classes of it."""
+        if classes is None:
+            self.catalog.replace(await self._json("GET", "/object_info"))
+            return
+        for name in classes:
+            if "/" not in name and name not in (".", ".."):
+                self.catalog.update(await self._json("GET", f"/object_info/{name}"))
+
+    # Attempts
+
+    async def execute(
+        self,
+        workflow: graph.Graph,
+        extra_data: dict[str, Any],
+        on_progress: Callable[[Progress], None],
+        prompt_id: str,
+    ) -> Execution:
+        """Run a graph and return what it produced.
+
+        Raises InvalidGraph or NoOutput when ComfyUI refuses it, ExecutionFailed, JobCancelled,
+        EngineLost. When cancelled, ComfyUI is told, and its place stays occupied until it obeys.
+        """
+        loop = asyncio.get_running_loop()
+        attempt = Attempt(
+            prompt_id, workflow, on_progress, metrics.observe_node, loop.create_future()
+        )
+        # Registered before it is sent: its first frame may overtake the answer to the POST.
+        if not self._attempts:
+            self._alive_at = time.monotonic()
+        self._attempts[prompt_id] = attempt
+        try:
+            await self._send(attempt, extra_data)
+            return await attempt.result
+        except asyncio.CancelledError:
+            self._beside(self._abandon(attempt))
+            raise
+        except BaseException:
+            self._settled(attempt)
+            raise
+        finally:
+            # Nobody may be left to hear a failure that comes after a cancellation.
+            if attempt.result.done() and not attempt.result.cancelled():
+                attempt.result.exception()
+                self._settled(attempt)
+
+    async def _send(self, attempt: Attempt, extra_data: dict[str, Any]) -> None:
+        body = {
+            "prompt": attempt.workflow,
+            "prompt_id": attempt.prompt_id,
+            "client_id": self.client_id,
+            **({"extra_data": extra_data} if extra_data else {}),
+        }
+        post = asyncio.create_task(self._post_prompt(orjson.dumps(body)))
+        # ComfyUI may die, or be declared hung, before it answers.
+        await asyncio.wait({post, attempt.result}, return_when=asyncio.FIRST_COMPLETED)
+        if not post.done():
+            post.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await post
+            return
+        try:
+            status, answer = post.result()
+        except (aiohttp.ClientError, OSError) as failure:
+            await self._lost_answer(attempt, failure)
+            return
+        if status == 400:
+            raise refused(answer)
+        if status != 200:
+            raise errors.ExecutionFailed(f"ComfyUI answered {status} when it was given the graph.")
+        self._accepted(attempt, answer)
+
+    async def _post_prompt(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        headers = {"Content-Type": "application/json"}
+        timeout = aiohttp.ClientTimeout(total=None, connect=10)
+        async with self._session.post(
+            f"{self._url}/prompt", data=body, headers=headers, timeout=timeout
+        ) as response:
+            raw = await response.read()
+        try:
+            answer = events.parse_json(raw)
+        except ValueError:
+            answer = {}
+        return response.status, answer if isinstance(answer, dict) else {}
+
+    async def _lost_answer(self, attempt: Attempt, failure: Exception) -> None:
+        # Whether ComfyUI took the prompt is unknown: its queue tells, and when ComfyUI died the
+        # supervisor will say so. The answer itself carries nothing that frames do not.
+        logger.warning("comfyui did not answer a prompt", error=str(failure)[:200])
+        attempt.last_change = min(attempt.last_change, time.monotonic() - SILENCE_S)
+
+    def _accepted(self, attempt: Attempt, answer: dict[str, Any]) -> None:
+        node_errors = answer.get("node_errors")
+        if isinstance(node_errors, dict):
+            attempt.node_errors = without_tracebacks(node_errors)
+        given = answer.get("prompt_id")
+        if isinstance(given, str) and given != attempt.prompt_id:
+            # An old core chose a name of its own: frames will come under that one.
+            self._attempts.pop(attempt.prompt_id, None)
+            attempt.prompt_id = given
+            self._attempts[given] = attempt
+
+    async def interrupt(self, prompt_id: str) -> None:
+        """Take a prompt out of ComfyUI's queue, or interrupt it while it runs."""
+        await self._json("POST", "/queue", {"delete": [prompt_id]})
+        running, _ = await self._queue()
+        if prompt_id in running:
+            # Old cores ignore prompt_id and interrupt whatever runs, which here is the same.
+            await self._json("POST", "/interrupt", {"prompt_id": prompt_id})
+
+    async def _abandon(self, attempt: Attempt) -> None:
+        """See to it that ComfyUI ends a prompt nobody waits for; its place is taken till then."""
+        pause = 0.1
+        while not attempt.over.is_set() and attempt.prompt_id in self._attempts:
+            try:
+                await self.interrupt(attempt.prompt_id)
+                running, pending = await self._queue()
+                if attempt.prompt_id not in running | pending:
+                    break
+            except (aiohttp.ClientError, OSError, ValueError) as failure:
+                logger.debug("could not interrupt", error=str(failure)[:200])
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await attempt.over.wait()
+            pause = min(pause * 2, 5.0)
+        self._settled(attempt)
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._repairs.add(task)
+        task.add_done_callback(self._repairs.discard)
+
+    def _settled(self, attempt: Attempt) -> None:
+        if self._attempts.pop(attempt.prompt_id, None) is not None:
+            self._to_forget.append(attempt.prompt_id)
+            self.on_free()
+
+    # Frames
+
+    async def _listen(self) -> None:
+        pause = 0.05
+        while True:
+            try:
+                async with self._session.ws_connect(
+                    f"{self._url}/ws",
+                    params={"clientId": self.client_id},
+                    heartbeat=30,
+                    max_msg_size=0,
+                ) as socket:
+                    self._socket = socket
+                    pause = 0.05
+                    self._connected.set()
+                    await self._reconcile()
+                    await self._read(socket)
+            except (aiohttp.ClientError, OSError, TimeoutError) as failure:
+                logger.debug("websocket to comfyui failed", error=str(failure)[:200])
+            self._socket = None
+            for attempt in self._attempts.values():
+                attempt.has_gaps = True
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 2.0)
+
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        async for message in socket:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                frame = events.parse_text(message.data)
+                if frame is not None:
+                    self._take(frame)
+            elif message.type is aiohttp.WSMsgType.BINARY and self._running in self._attempts:
+                self._attempts[self._running].last_change = time.monotonic()
+                self._alive_at = time.monotonic()
+
+    def _take(self, frame: events.Frame) -> None:
+        prompt_id = frame.prompt_id
+        if prompt_id is None:
+            return
+        self._alive_at = time.monotonic()
+        if frame.type == "execution_start":
+            self._running = prompt_id
+        attempt = self._attempts.get(prompt_id)
+        if attempt is None:
+            return
+        attempt.take(frame)
+        if attempt.over.is_set() and not attempt.result.done():
+            self._beside(self._repair(attempt))
+
+    # Silence
+
+    async def _watch(self) -> None:
+        """Ask about attempts that went silent; never on the way of one that speaks."""
+        asked: dict[str, float] = {}
+        while True:
+            await asyncio.sleep(SILENCE_S / 3)
+            now = time.monotonic()
+            silent = {
+                attempt.prompt_id: now - attempt.last_change
+                for attempt in self._attempts.values()
+                if now - attempt.last_change >= SILENCE_S
+            }
+            asked = {key: at for key, at in asked.items() if key in silent}
+            due = [key for key in silent if now >= asked.get(key, 0.0)]
+            if due and await self._reconcile() and self._socket is not None:
+                # It ended without a word to us: this connection is deaf.
+                await self._socket.close()
+            for key in due:
+                asked[key] = now + min(max(silent[key], SILENCE_S), _LONGEST_SILENCE_S)
+            if silent and time.monotonic() - self._alive_at >= self._stall_s:
+                await self._on_hang("execution_stall")
+                return
+
+    async def _reconcile(self) -> int:
+        """Compare what we wait for with /queue and /history; return how many endings we missed."""
+        waiting = [found for found in self._attempts.values() if not found.over.is_set()]
+        if not waiting:
+            return 0
+        try:
+            async with asyncio.timeout(10):
+                queue = await self._queue()
+                if queue != self._queue_seen:
+                    self._queue_seen = queue
+                    self._alive_at = time.monotonic()
+                return sum([await self._stands(attempt, *queue) for attempt in waiting])
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as failure:
+            logger.debug("comfyui did not say how its queue stands", error=str(failure)[:200])
+            return 0
+
+    async def _stands(self, attempt: Attempt, running: set[str], pending: set[str]) -> bool:
+        """Take note of an attempt's place; return whether its ending had been missed."""
+        if attempt.prompt_id in running | pending:
+            attempt.started = attempt.started or attempt.prompt_id in running
+            attempt.is_missing = False
+            return False
+        if await self._restored(attempt):
+            logger.info("repaired a missed ending from history", prompt_id=attempt.prompt_id)
+            return True
+        if attempt.is_missing:
+            attempt.fail(errors.EngineLost("ComfyUI lost the prompt.", started=attempt.started))
+            attempt.over.set()
+        # A prompt on its way in, or between queue and history, is not lost: look twice.
+        attempt.is_missing = time.monotonic() - attempt.last_change >= SILENCE_S
+        return False
+
+    async def _repair(self, attempt: Attempt) -> None:
+        """Read the outputs of a run whose frames came with gaps."""
+        try:
+            if await self._restored(attempt):
+                return
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as failure:
+            logger.debug("history was not readable", error=str(failure)[:200])
+        attempt.over.clear()
+
+    async def _restored(self, attempt: Attempt) -> bool:
+        history = await self._json("GET", f"/history/{attempt.prompt_id}")
+        entry = history.get(attempt.prompt_id)
+        if not isinstance(entry, dict):
+            return False
+        attempt.restore(entry)
+        return True
+
+    # Beside the way of jobs
+
+    async def _forget(self) -> None:
+        """Delete delivered prompts from ComfyUI's history, many at a time."""
+        while True:
+            await asyncio.sleep(_FORGET_EVERY_S)
+            batch, self._to_forget = (
+                self._to_forget[:_FORGET_MOST],
+                self._to_forget[_FORGET_MOST:],
+            )
+            if batch:
+                try:
+                    await self._json("POST", "/history", {"delete": batch})
+                except (aiohttp.ClientError, OSError, ValueError) as failure:
+                    logger.debug("history was not deleted", error=str(failure)[:200])
+
+    async def _queue(self) -> tuple[set[str], set[str]]:
+        found = await self._json("GET", "/queue")
+        return _ids(found.get("queue_running")), _ids(found.get("queue_pending"))
+
+    async def _json(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        data = None if body is None else orjson.dumps(body)
+        timeout = aiohttp.ClientTimeout(total=30)
+        async with self._session.request(
+            method,
+            self._url + path,
+            data=data,
+            headers={"Content-Type": "application/json"},
+            timeout=timeout,
+        ) as response:
+            raw = await response.read()
+        found = events.parse_json(raw) if raw else {}
+        return found if isinstance(found, dict) else {}
+
+
+def refused(answer: dict[str, Any]) -> errors.GatewayError:
+    """Translate ComfyUI's 400."""
+    error = answer.get("error")
+    error = error if isinstance(error, dict) else {"message": str(error)}
+    if error.get("type") == "prompt_no_outputs":
+        return errors.NoOutput()
+    node_errors = answer.get("node_errors")
+    node_errors = without_tracebacks(node_errors) if isinstance(node_errors, dict) else {}
+    details = str(error.get("details") or "").strip()[:1000]
+    message = str(error.get("message") or "ComfyUI refused the workflow")
+    return errors.InvalidGraph(
+        f"ComfyUI refused the workflow: {message}{': ' if details else ''}{details}",
+        location=next((f"prompt.{node_id}" for node_id in node_errors), None),
+        node_errors=node_errors,
+    )
+
+
+def without_tracebacks(node_errors: dict[str, Any]) -> dict[str, Any]:
+    """Return node_errors less `extra_info.traceback`, which names ComfyUI's own files."""
+    for entry in node_errors.values():
+        for error in entry.get("errors") or [] if isinstance(entry, dict) else []:
+            if isinstance(error, dict) and isinstance(error.get("extra_info"), dict):
+                error["extra_info"].pop("traceback", None)
+    return node_errors
+
+
+def _ids(entries: Any) -> set[str]:
+    # An entry is [number, prompt_id, prompt, extra_data, outputs].
+    return {
+        entry[1]
+        for entry in entries or []
+        if isinstance(entry, list) and len(entry) > 1 and isinstance(entry[1], str)
+    }
