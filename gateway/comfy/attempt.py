@@ -162,9 +162,9 @@ class Attempt:
         """Settle the attempt from its entry in /history, after frames were missed."""
         status = entry.get("status") or {}
         for message in status.get("messages") or []:
-            if isinstance(message, list) and len(message) == 2 and isinstance(message[1], dict):
-                if message[0] != "execution_success":
-                    self.take(Frame(str(message[0]), message[1]))
+            kind, data = message if isinstance(message, list) and len(message) == 2 else ("", None)
+            if isinstance(data, dict) and kind != "execution_success":
+                self.take(Frame(str(kind), data))
         self._outputs = {}
         for node, output in (entry.get("outputs") or {}).items():
             self._keep(node, output)

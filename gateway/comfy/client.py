@@ -145,7 +145,8 @@ class Comfy:
         }
         post = asyncio.create_task(self._post_prompt(orjson.dumps(body)))
         # ComfyUI may die, or be declared hung, before it answers.
-        await asyncio.wait({post, attempt.result}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {post, attempt.result}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not post.done():
             post.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -1,0 +1,179 @@
+"""The 200 body about a job, streamed: pictures go from the disk into base64, never whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+import pybase64
+
+from gateway import graph
+from gateway.jobs.job import Job, State
+
+#: Bytes of a file read at a time; a multiple of 3, so that pieces of base64 join without padding.
+CHUNK = 3 * 65536
+
+#: An answer up to this size is made in one go: fewer hops than its pieces would take.
+SMALL = 512 * 1024
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """A file that stands in the body as base64; `size` in bytes as it was when collected."""
+
+    path: Path
+    size: int
+
+    @property
+    def encoded_size(self) -> int:
+        """Length of its base64."""
+        return (self.size + 2) // 3 * 4
+
+
+@dataclass(frozen=True)
+class Body:
+    """A JSON body in pieces, and its length in bytes."""
+
+    parts: list[bytes | FilePart]
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole."""
+        return sum(
+            len(part) if isinstance(part, bytes) else part.encoded_size for part in self.parts
+        )
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body; raises OSError when a file is gone or is not what it was."""
+        if self.length <= SMALL:
+            yield await asyncio.to_thread(self._whole)
+            return
+        for part in self.parts:
+            if isinstance(part, bytes):
+                yield part
+            else:
+                async for piece in _encoded(part):
+                    yield piece
+
+    def _whole(self) -> bytes:
+        return b"".join(
+            part
+            if isinstance(part, bytes)
+            else pybase64.b64encode(_exactly(part.path.read_bytes(), part.size))
+            for part in self.parts
+        )
+
+
+async def _encoded(part: FilePart) -> AsyncIterator[bytes]:
+    file = await asyncio.to_thread(part.path.open, "rb")
+    try:
+        left = part.size
+        while left:
+            piece = await asyncio.to_thread(_read_encoded, file, min(CHUNK, left))
+            left -= min(CHUNK, left)
+            yield piece
+    finally:
+        await asyncio.to_thread(file.close)
+
+
+def _read_encoded(file: BinaryIO, size: int) -> bytes:
+    return pybase64.b64encode(_exactly(file.read(size), size))
+
+
+def _exactly(data: bytes, size: int) -> bytes:
+    if len(data) != size:
+        raise OSError("an output changed while it was sent")
+    return data
+
+
+def success(job: Job) -> Body:
+    """Return the 200 body of `POST /prompt` for a job that succeeded."""
+    result = job.result
+    head = {
+        **job.request,
+        "id": job.id,
+        "prompt": graph.without_marks(job.graph),
+        "status": "ok",
+    }
+    tail: dict[str, Any] = {
+        "filenames": [entry["filename"] for entry in result["outputs"]],
+        "outputs": [public_output(job.id, entry) for entry in result["outputs"]],
+        "texts": result["texts"],
+        "execution_cached": result["execution_cached"],
+        "stats": result["stats"],
+        "warnings": job.warnings,
+    }
+    if result.get("node_errors"):
+        tail["node_errors"] = result["node_errors"]
+    parts: list[bytes | FilePart] = [orjson.dumps(head)[:-1] + b',"images":[']
+    for index, entry in enumerate(result["outputs"]):
+        parts += [b',"' if index else b'"', FilePart(Path(entry["path"]), entry["size"]), b'"']
+    parts.append(b"]," + orjson.dumps(tail)[1:])
+    return Body(parts)
+
+
+def public_output(job_id: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an output as callers see it: no path of the host, and where to get it."""
+    shown = {key: value for key, value in entry.items() if key != "path" and value is not None}
+    return {**shown, "url": f"/jobs/{job_id}/outputs/{entry['index']}"}
+
+
+def failure(error: dict[str, Any]) -> dict[str, Any]:
+    """Return the error body of a job that failed: `wire/prompt.md`, Errors."""
+    hidden = ("message", "status")
+    return {"error": error["message"], **{k: v for k, v in error.items() if k not in hidden}}
+
+
+def record(job: Job, progress: dict[str, Any], position: int | None) -> dict[str, Any]:
+    """Return the body of `GET /jobs/{id}`."""
+    result = job.result
+    shown = {
+        "id": job.id,
+        "state": job.state,
+        "attempt": job.attempt,
+        "priority": job.priority,
+        "created_at": timestamp(job.created_at),
+        "progress": _progress(job, progress),
+        "outputs": [public_output(job.id, entry) for entry in result.get("outputs", [])],
+        "texts": result.get("texts", []),
+        "warnings": job.warnings,
+    }
+    started_at = job.started_at or progress.get("started_at")
+    optional = {
+        "phase": progress.get("phase") if job.state is State.QUEUED else None,
+        "position": position,
+        "metadata": job.request.get("metadata"),
+        "started_at": timestamp(started_at) if started_at else None,
+        "finished_at": timestamp(job.finished_at) if job.finished_at else None,
+        "prompt_id": job.prompt_id or progress.get("prompt_id"),
+        "stats": result.get("stats"),
+        "node_errors": result.get("node_errors") or None,
+        "error": _error(job.error) if job.error and job.state.is_terminal else None,
+    }
+    return shown | {key: value for key, value in optional.items() if value is not None}
+
+
+def _error(error: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in error.items() if key != "status"}
+
+
+def _progress(job: Job, progress: dict[str, Any]) -> dict[str, Any]:
+    if job.state in (State.SUCCEEDED, State.DELIVERING):
+        total = len(job.graph)
+        return {"value": 1.0, "nodes_done": total, "nodes_total": total}
+    return progress.get("progress") or {
+        "value": 0.0,
+        "nodes_done": 0,
+        "nodes_total": len(job.graph),
+    }
+
+
+def timestamp(seconds: float) -> str:
+    """Return ISO 8601 UTC."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,140 @@
+"""The only door to jobs: one protocol, one file for each engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Literal, Protocol
+
+from gateway.jobs.job import Change, Job, Lease, Outcome, State, Want
+
+Cancelled = Literal["removed", "asked", "gone"]
+
+# Inside the class, `list` is the method.
+Jobs = list[Job]
+Leases = list[Lease]
+
+
+class Store(Protocol):
+    """Owns states and time. A job's terminal state never changes."""
+
+    # For any node
+
+    async def put(self, job: Job, *, durable: bool) -> Job:
+        """Insert the job, or return the one that has its id or its idempotency key already.
+
+        With `durable` the job is on disk when this returns. Raises StorageFull.
+        """
+        ...
+
+    async def get(self, job_id: str) -> Job | None:
+        """Return a job, or None when there is none."""
+        ...
+
+    async def by_key(self, idempotency_key: str) -> Job | None:
+        """Return the job that was put under this key, or None."""
+        ...
+
+    async def list(
+        self, *, state: State | None = None, limit: int = 50, cursor: str | None = None
+    ) -> tuple[Jobs, str | None]:
+        """Return jobs, newest first, and the cursor of the next page."""
+        ...
+
+    async def depth(self) -> dict[State, int]:
+        """Return how many jobs are in each state."""
+        ...
+
+    async def position(self, job: Job) -> int:
+        """Return how many queued jobs come before this one, plus one."""
+        ...
+
+    async def cancel(self, job_id: str, error: dict[str, Any]) -> Cancelled:
+        """End a queued job at once, or ask the owner of a running one."""
+        ...
+
+    async def reprioritise(self, job_id: str, priority: int) -> bool:
+        """Change a queued job's priority; return whether it was queued."""
+        ...
+
+    def watch(self, after: int | None = None) -> AsyncIterator[Change]:
+        """Yield every change, from now or from after an event id that is still remembered."""
+        ...
+
+    # For a worker
+
+    async def claim(self, want: Want) -> Lease | None:
+        """Take the first job that fits, by priority, then age; never blocks."""
+        ...
+
+    async def peek(self, count: int) -> Jobs:
+        """Return the first queued jobs that need something fetched; own nothing."""
+        ...
+
+    async def wait(self, timeout: float) -> None:
+        """Return when something may have become claimable, at the latest after `timeout` s."""
+        ...
+
+    async def renew(self, leases: Leases) -> tuple[Leases, Leases]:
+        """Keep leases alive; return (lost, asked to cancel): stop these now."""
+        ...
+
+    async def progress(self, lease: Lease, data: dict[str, Any]) -> None:
+        """Tell how far a job is; may be lost."""
+        ...
+
+    def progress_of(self, job_id: str) -> dict[str, Any]:
+        """Return what `progress` told last."""
+        ...
+
+    async def finish(self, lease: Lease, outcome: Outcome) -> Job:
+        """Enter `delivering` or a terminal state. Raises LeaseLost."""
+        ...
+
+    async def fail(
+        self, lease: Lease, error: dict[str, Any], *, retry_in: float | None, max_attempts: int
+    ) -> Job:
+        """End the job as failed, or, with `retry_in` seconds, queue it again with attempt + 1.
+
+        Past `max_attempts` it fails all the same. Raises LeaseLost.
+        """
+        ...
+
+    async def release(self, lease: Lease) -> None:
+        """Give a job back to the queue; no attempt is counted. Raises LeaseLost."""
+        ...
+
+    async def sweep(self) -> None:
+        """Queue the jobs of expired leases again, fail queued ones past their deadline."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the engine."""
+        ...
+
+    # For the janitor
+
+    async def expired(self, before: float) -> Jobs:
+        """Return the jobs that were over before this time and still have files."""
+        ...
+
+    async def forget_files(self, job_id: str) -> None:
+        """Note that a job's files are gone."""
+        ...
+
+    async def delete(self, job_id: str) -> bool:
+        """Delete a job that is over; return whether it was."""
+        ...
+
+    async def expire(self, before: float) -> int:
+        """Delete the records of jobs that were over before this time; return how many."""
+        ...
+
+
+async def open_store(url: str) -> Store:
+    """Open the engine that the URL names: `sqlite:<path>`."""
+    scheme, _, rest = url.partition(":")
+    if scheme != "sqlite":
+        raise ValueError(f"no job store for {scheme}:")
+    from gateway.jobs.sqlite import SqliteStore
+
+    return await SqliteStore.open(rest)

@@ -1,0 +1,58 @@
+"""Wakes whoever waits for a job to be over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.jobs.job import Change, Job
+from gateway.jobs.store import Store
+
+
+class Waiters:
+    """One watcher of the store for any number of waiting requests."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: dict[str, set[asyncio.Future[Job]]] = {}
+        self._failure: BaseException | None = None
+
+    async def run(self, changes: AsyncIterator[Change]) -> None:
+        """Settle futures as jobs end; runs as long as the gateway."""
+        async for change in changes:
+            if change.job.state.is_terminal:
+                for waiting in self._waiting.pop(change.job.id, set()):
+                    if not waiting.done():
+                        waiting.set_result(change.job)
+
+    @asynccontextmanager
+    async def expect(self, job_id: str) -> AsyncIterator[asyncio.Future[Job]]:
+        """Register before the job is put: it may be over before the next line runs."""
+        future: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+        if self._failure is not None:
+            future.set_exception(self._failure)
+        self._waiting.setdefault(job_id, set()).add(future)
+        try:
+            yield future
+        finally:
+            others = self._waiting.get(job_id)
+            if others is not None:
+                others.discard(future)
+                if not others:
+                    del self._waiting[job_id]
+            if future.done() and not future.cancelled():
+                future.exception()
+
+    def is_waited_for(self, job_id: str) -> bool:
+        """Whether a request waits for this job."""
+        return job_id in self._waiting
+
+    def give_up(self, failure: BaseException, *, keep: set[str]) -> None:
+        """Wake whoever waits for a job that will not end now; jobs in `keep` still may."""
+        if not keep:
+            self._failure = failure
+        for job_id in self._waiting.keys() - keep:
+            for waiting in self._waiting.pop(job_id):
+                if not waiting.done():
+                    waiting.set_exception(failure)
