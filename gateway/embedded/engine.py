@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from gateway.embedded.caching import Cache
+from gateway.embedded.execution import Workbench
 from gateway.embedded.executor import Executor
 from gateway.embedded.folders import Folders
+from gateway.embedded.interruption import Interruption
 from gateway.embedded.options import Options
 from gateway.embedded.pending import Pending
 from gateway.embedded.sockets import Sockets
@@ -25,11 +28,15 @@ class Engine:
         self.sockets = Sockets(self.status, self.features, options.faults)
         self.pending = Pending(self.sockets.send_status)
         self.executor = Executor(
-            folders=self.folders,
             pending=self.pending,
             sockets=self.sockets,
-            faults=options.faults,
-            metadata=options.metadata,
+            bench=Workbench(
+                folders=self.folders,
+                cache=Cache(),
+                interruption=Interruption(),
+                faults=options.faults,
+                metadata=options.metadata,
+            ),
             preview_size=options.preview_size if options.previews else None,
         )
 

@@ -16,6 +16,9 @@ NAN_FRAMES: tuple[dict[str, Any], ...] = (
 )
 
 
+NAN_OUTPUT: dict[str, list[Any]] = {"scores": [float("nan"), float("inf")]}
+
+
 @dataclass(frozen=True, slots=True)
 class Faults:
     """What goes wrong, and when; 0 means never. Prompts and frames are counted from 1."""

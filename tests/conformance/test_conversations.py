@@ -155,7 +155,14 @@ def _settled(frames: list[Any]) -> list[Any]:
     """Without steps, and without the counts of a queue that fills while a prompt starts."""
     start = next(index for index, frame in enumerate(frames) if _is_sampling(frame))
     head = [frame for frame in frames[:start] if frame.get("type") != "status"]
-    return head + [frame for frame in frames[start:] if not _is_step(frame)]
+    tail = [f for f in frames[start:] if not _is_step(f) and not _is_arrival_of_second(f)]
+    return head + tail
+
+
+def _is_arrival_of_second(frame: dict[str, Any]) -> bool:
+    if frame.get("type") != "status":
+        return False
+    return bool(frame["data"]["status"]["exec_info"]["queue_remaining"] == 2)
 
 
 async def test_every_conversation_goes_as_recorded(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,17 +27,23 @@ class Interrupted(Exception):
     """Someone asked to stop the prompt that runs."""
 
 
-class Context(Protocol):
+@dataclass(frozen=True, slots=True)
+class Context:
     """What a running node may use."""
 
     folders: Folders
     metadata: bool
     graph: dict[str, Any]
     extra_pnginfo: dict[str, Any] | None
+    # Kept for the same node from prompt to prompt.
     memory: dict[str, Any]
+    report: Callable[[int, int, Callable[[], Image]], None]
+    pause: Callable[[], None]
 
     def step(self, value: int, total: int, preview: Callable[[], Image]) -> None:
         """Report progress with a picture of it; raises Interrupted when asked to stop."""
+        self.pause()
+        self.report(value, total, preview)
 
 
 @dataclass(frozen=True, slots=True)
