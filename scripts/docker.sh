@@ -79,7 +79,9 @@ setting() {
 
 need_key() {
   if [ -n "$(setting API_KEYS)$(setting API_KEYS_FILE)" ]; then return; fi
-  if [ "$(setting ALLOW_INSECURE)" = true ]; then return; fi
+  case $(setting ALLOW_INSECURE) in
+    true | True | TRUE | 1 | yes | on) return ;;
+  esac
   stop "no key in .env, and the gateway would be open to the network:" \
     "set API_KEYS=name:key there (or ALLOW_INSECURE=true)"
 }
@@ -142,10 +144,18 @@ warn_of_old_driver() {
 # The body of /ready, then its status on a line of its own; 000 when nothing listens.
 ask_ready() { curl -s -m 5 -w '\n%{http_code}' "$GATEWAY_URL/ready" || true; }
 
+text_field() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p"; }
+
+# "starting: ..." of {"status": "not ready", "reason": "starting", "detail": "..."}.
 reason_in() {
-  local body=${1%$'\n'*}
-  body=$(printf '%s' "$body" | tr -s '\n' ' ' | cut -c 1-300)
-  tell "${body:-nothing listens on $GATEWAY_URL yet}"
+  local body=${1%$'\n'*} reason detail
+  if [ -z "$body" ]; then
+    tell "nothing listens on $GATEWAY_URL yet"
+    return
+  fi
+  reason=$(printf '%s\n' "$body" | text_field reason)
+  detail=$(printf '%s\n' "$body" | text_field detail)
+  tell "${reason:-$body}${detail:+: $detail}"
 }
 
 container_state() {
@@ -211,8 +221,11 @@ show_status() {
   need_env
   docker compose ps
   answer=$(ask_ready)
-  tell "/ready: $(reason_in "$answer")"
-  [ "${answer##*$'\n'}" = 200 ]
+  if [ "${answer##*$'\n'}" = 200 ]; then
+    tell "ready"
+  else
+    stop "not ready: $(reason_in "$answer")"
+  fi
 }
 
 follow_logs() {
