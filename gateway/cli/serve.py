@@ -1,0 +1,27 @@
+"""`gateway serve`."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from gateway import app, config, errors, log
+
+#: Exit status of a start that the settings do not allow.
+SETTINGS_INVALID = 2
+
+
+def serve() -> NoReturn:
+    """Run the gateway until a signal, with the settings of the environment."""
+    try:
+        settings = config.load()
+        log.configure(settings.log_level, settings.log_format, log.stderr())
+        status = app.run(settings)
+    except errors.SettingsInvalid as failure:
+        sys.stderr.write(f"The settings do not allow a start:\n{_listed(failure)}\n")
+        sys.exit(SETTINGS_INVALID)
+    sys.exit(status)
+
+
+def _listed(failure: errors.SettingsInvalid) -> str:
+    return "\n".join(f"  {line}" for line in failure.message.splitlines())
