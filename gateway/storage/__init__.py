@@ -1,0 +1,1 @@
+"""Bytes from elsewhere: providers by scheme, and one fetch for many askers."""

@@ -1,0 +1,179 @@
+"""Why a fetch failed, whose fault that is, and whether to try again."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import aiohttp
+from aiohttp import client_exceptions as foreign
+
+from gateway import errors
+from gateway.storage import guard
+
+Fault = Literal["host", "url", "network"]
+
+_WHOSE = {
+    "host": "The fault lies with the URL's host.",
+    "url": "The fault lies with the URL.",
+    "network": "The fault lies with the gateway's network.",
+}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a failure means; `reason` continues the sentence "... could not be fetched:"."""
+
+    reason: str
+    fault: Fault
+    retryable: bool = False
+    hint: str | None = None
+    #: Whether nothing came for as long as the timeout: each such try costs the caller that long.
+    is_silence: bool = False
+    #: Seconds the host asked us to wait.
+    retry_after: float | None = None
+
+
+class FetchFailed(Exception):
+    """A fetch that did not succeed; `verdict` says why."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.reason)
+        self.verdict = verdict
+
+    def told(self, url: str, location: str | None) -> errors.InputNotFetched:
+        """Return it as the caller is told; `url` is fit to be shown."""
+        verdict = self.verdict
+        return errors.InputNotFetched(
+            f"{url} could not be fetched: {verdict.reason}. {_WHOSE[verdict.fault]}",
+            hint=verdict.hint,
+            location=location,
+            url=url,
+            reason=verdict.reason,
+            fault=verdict.fault,
+        )
+
+
+class TooLarge(Exception):
+    """A body is larger than its limit; `size` in bytes where the host told it."""
+
+    def __init__(self, size: int | None) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+_CUT = Verdict("the connection broke off before the whole file had arrived", "host", True)
+_UNREACHABLE = Verdict("no connection to the host could be made", "host", True)
+_TLS = Verdict("the host's TLS certificate or handshake is not valid", "host")
+_NO_HTTP = Verdict("the host's answer is not valid HTTP", "host")
+_NO_URL = Verdict("it is not a valid http or https URL", "url", False, "Check how it is written.")
+_REDIRECT = Verdict("the host redirects to something that is not an http or https URL", "host")
+_UNSENT = Verdict("the request could not be sent", "network", True)
+_SILENT = Verdict(
+    "the host did not answer, or stopped sending, for too long", "host", True, is_silence=True
+)
+_PROXY = Verdict("the proxy of the gateway's network refused or failed", "network", True)
+_REFUSED = Verdict(
+    "its host is not on the public internet, and fetches may not leave it",
+    "url",
+    False,
+    guard.HINT,
+)
+_NO_NAME = Verdict("its host name does not resolve", "url", False, "Check the host's spelling.")
+_DNS_DOWN = Verdict("its host name could not be looked up just now", "network", True)
+
+#: Every exception of aiohttp's client; a test proves it complete.
+FOREIGN: dict[type[BaseException], Verdict] = {
+    foreign.ClientError: _CUT,
+    foreign.ClientResponseError: _NO_HTTP,
+    foreign.ContentTypeError: _NO_HTTP,
+    foreign.WSServerHandshakeError: _NO_HTTP,
+    foreign.ClientHttpProxyError: _PROXY,
+    foreign.TooManyRedirects: _REDIRECT,
+    foreign.ClientConnectionError: _CUT,
+    foreign.ClientConnectionResetError: _CUT,
+    foreign.ClientOSError: _CUT,
+    foreign.ClientConnectorError: _UNREACHABLE,
+    foreign.ClientConnectorDNSError: _NO_NAME,
+    foreign.ClientProxyConnectionError: _PROXY,
+    foreign.UnixClientConnectorError: _UNREACHABLE,
+    foreign.ServerConnectionError: _CUT,
+    foreign.ServerDisconnectedError: _CUT,
+    foreign.ServerTimeoutError: _SILENT,
+    foreign.ConnectionTimeoutError: _SILENT,
+    foreign.SocketTimeoutError: _SILENT,
+    foreign.ServerFingerprintMismatch: _TLS,
+    foreign.ClientPayloadError: _CUT,
+    foreign.UploadAbortedError: _UNSENT,
+    foreign.InvalidURL: _NO_URL,
+    foreign.InvalidUrlClientError: _NO_URL,
+    foreign.RedirectClientError: _REDIRECT,
+    foreign.NonHttpUrlClientError: _NO_URL,
+    foreign.InvalidUrlRedirectClientError: _REDIRECT,
+    foreign.NonHttpUrlRedirectClientError: _REDIRECT,
+    foreign.ClientSSLError: _TLS,
+    foreign.ClientConnectorSSLError: _TLS,
+    foreign.ClientConnectorCertificateError: _TLS,
+    guard.AddressRefused: _REFUSED,
+    socket.gaierror: _NO_NAME,
+    ssl.SSLError: _TLS,
+    TimeoutError: _SILENT,
+    ConnectionError: _CUT,
+}
+CAUGHT = tuple(FOREIGN)
+
+
+def translated(failure: BaseException) -> FetchFailed:
+    """Return what a foreign failure means to us; it is one of CAUGHT."""
+    cause = _root(failure)
+    verdict = next(FOREIGN[kind] for kind in type(cause).__mro__ if kind in FOREIGN)
+    if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN:
+        verdict = _DNS_DOWN
+    if isinstance(cause, foreign.ClientSSLError | ssl.SSLError):
+        verdict = replace(verdict, reason=f"{verdict.reason} ({_tls_reason(cause)})")
+    return FetchFailed(verdict)
+
+
+def _root(failure: BaseException) -> BaseException:
+    """Return what the connector wrapped, where that says more."""
+    inner = failure.os_error if isinstance(failure, aiohttp.ClientConnectorError) else None
+    told = isinstance(inner, guard.AddressRefused | socket.gaierror)
+    return inner if told and inner is not None else failure
+
+
+def _tls_reason(failure: BaseException) -> str:
+    inner = getattr(failure, "certificate_error", None) or getattr(failure, "os_error", failure)
+    return str(getattr(inner, "verify_message", None) or getattr(inner, "reason", None) or inner)
+
+
+def refusal_of_status(status: int, retry_after: float | None) -> Verdict:
+    """Return what an HTTP status that carries no file means."""
+    if status in (401, 403):
+        hint = "Give credentials whose url_pattern matches this URL, or a URL that needs none."
+        return Verdict(f"the host answered {status}: it refuses access", "url", hint=hint)
+    if status in (404, 410):
+        return Verdict(f"the host answered {status}: there is no such file", "url")
+    if status == 429:
+        return Verdict(
+            "the host answered 429: too many requests", "host", True, retry_after=retry_after
+        )
+    if status >= 500:
+        return Verdict(f"the host answered {status}", "host", True, retry_after=retry_after)
+    if status in (408, 425):
+        return Verdict(f"the host answered {status}", "host", True)
+    return Verdict(f"the host answered {status}, which carries no file", "url")
+
+
+def disk_failure(failure: OSError, folder: str) -> errors.GatewayError | None:
+    """Return what a full disk means to the caller; None for any other failure."""
+    if failure.errno not in _DISK_FULL:
+        return None
+    return errors.StorageFull(
+        f"The disk is full: {folder} has no room left.",
+        hint="Free some space there, then send the request again.",
+        folder=folder,
+    )
