@@ -26,6 +26,7 @@ FRONT_PAGE = (
 
 
 def build_app(engine: Engine, max_upload_bytes: int) -> web.Application:
+    mimetypes.add_type("application/javascript; charset=utf-8", ".js")
     mimetypes.add_type("image/webp", ".webp")
     app = web.Application(client_max_size=max_upload_bytes, middlewares=[_same_origin])
     routes = [

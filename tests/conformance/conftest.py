@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import socket
@@ -20,10 +21,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+from PIL import Image
 
 STARTED_WITHIN_SECONDS = {"embedded": 20, "stock": 50}
 ANSWER_SECONDS = 20
 MODEL = "model.safetensors"
+SLOW_SIDE = 2500
 
 
 @dataclass
@@ -252,3 +255,42 @@ def save(source: str, prefix: str = "out") -> Any:
 
 def unique() -> str:
     return f"out-{uuid.uuid4().hex[:8]}"
+
+
+def kinds(frames: list[Any]) -> list[str]:
+    return [frame.get("type", "preview") for frame in frames]
+
+
+def ran(frames: list[Any]) -> list[str]:
+    return [f["data"]["node"] for f in frames if f.get("type") == "executing" and f["data"]["node"]]
+
+
+def cached(frames: list[Any]) -> list[str]:
+    return next(f["data"]["nodes"] for f in frames if f.get("type") == "execution_cached")
+
+
+async def upload(client: Client, name: str, content: bytes, **fields: str) -> tuple[int, Any]:
+    form = aiohttp.FormData(fields)
+    form.add_field("image", content, filename=name)
+    url = f"{client.engine.url}/upload/image"
+    async with client.session.post(url, data=form) as response:
+        is_json = response.content_type == "application/json"
+        return response.status, await response.json() if is_json else await response.read()
+
+
+def png(color: tuple[int, ...], size: tuple[int, int] = (8, 6)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGBA" if len(color) == 4 else "RGB", size, color).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def slow(color: int) -> dict[str, Any]:
+    """Takes a while on every engine, and can be interrupted after each node."""
+    graph: dict[str, Any] = {"0": empty_image(color), "9": save("8", unique())}
+    for step in range(1, 9):
+        # Up and down again: slow, yet only every second picture is large.
+        side, method = (SLOW_SIDE, "lanczos") if step % 2 else (8, "nearest-exact")
+        size = {"width": side, "height": side, "upscale_method": method, "crop": "disabled"}
+        inputs = {"image": [str(step - 1), 0], **size}
+        graph[str(step)] = {"class_type": "ImageScale", "inputs": inputs}
+    return graph
