@@ -91,6 +91,15 @@ def start_process(kind: str, base: Path, *flags: str) -> Running:
     return Running(kind, process, base, port, log)
 
 
+def start_engine(kind: str, base: Path, *flags: str) -> Running:
+    """Start an engine and wait until it answers; skips where there is no stock ComfyUI."""
+    if kind == "stock" and "COMFY_HOME" not in os.environ:
+        pytest.skip("COMFY_HOME is not set")
+    engine = start_process(kind, base, *flags)
+    wait_until(lambda: answers(engine), STARTED_WITHIN_SECONDS[kind], f"{kind} answers")
+    return engine
+
+
 def answers(engine: Running) -> bool:
     if engine.process.poll() is not None:
         pytest.fail(f"the engine exited at start:\n{engine.log.read_text()[-2000:]}")
@@ -125,15 +134,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
 )
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """One engine for many tests: first the embedded one, then stock ComfyUI where there is one."""
-    kind = request.param
-    if kind == "stock" and "COMFY_HOME" not in os.environ:
-        pytest.skip("COMFY_HOME is not set")
-    running = start_process(kind, tmp_path_factory.mktemp(kind))
-    (running.base / "models/checkpoints" / MODEL).write_bytes(safetensors_bytes())
-    (running.base / "models/checkpoints/cut.safetensors").write_bytes(safetensors_bytes()[:-4])
-    wait_until(lambda: answers(running), STARTED_WITHIN_SECONDS[kind], f"{kind} answers")
+    running = start_engine(request.param, tmp_path_factory.mktemp(request.param))
+    checkpoints = running.base / "models/checkpoints"
+    (checkpoints / MODEL).write_bytes(safetensors_bytes())
+    (checkpoints / "cut.safetensors").write_bytes(safetensors_bytes()[:-4])
     yield running
-    assert running.stop() is not None
+    running.stop()
 
 
 @dataclass
