@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 
+#: Exit status after Ctrl-C, as shells have it: 128 + SIGINT.
+INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the command that the arguments name."""
@@ -12,6 +15,19 @@ def main() -> None:
         from gateway.cli.serve import serve
 
         serve()
-    from gateway.cli.commands import app
+    _run()
 
-    app(prog_name="gateway")
+
+def _run() -> None:
+    from gateway import errors
+    from gateway.cli.commands import app
+    from gateway.cli.failure import CommandFailed
+
+    try:
+        app(prog_name="gateway")
+    except (CommandFailed, errors.GatewayError) as failure:
+        hint = f"\nhint: {failure.hint}" if failure.hint else ""
+        sys.stderr.write(f"error: {failure.message}{hint}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,99 @@
+"""The gateway as the command line speaks to it: over HTTP, like any client."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+
+from gateway.cli.failure import CommandFailed
+
+DEFAULT_URL = "http://127.0.0.1:3000"
+
+_CONNECT_TIMEOUT_S = 10.0
+_ANSWER_TIMEOUT = aiohttp.ClientTimeout(total=60)
+
+
+class Refused(CommandFailed):
+    """The gateway answered, and the answer is not a success."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        """`body` is an error answer of the gateway, or whatever else was there instead."""
+        self.status = status
+        self.code = body.get("code")
+        error = body.get("error")
+        message = error if isinstance(error, str) else f"The gateway answered {status}."
+        hint = body.get("hint")
+        if hint is None and status == 401:
+            hint = "Give the key with --key, or in GATEWAY_API_KEY."
+        super().__init__(message, hint=hint)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the gateway is, and the key it asks for."""
+
+    url: str = DEFAULT_URL
+    key: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request carries."""
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+
+
+class Client:
+    """Requests to one gateway; failures are CommandFailed."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url.rstrip("/")
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, address: Address) -> AsyncIterator[Client]:
+        """Yield a client for one command."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S)
+        async with aiohttp.ClientSession(headers=address.headers, timeout=timeout) as session:
+            yield cls(session, address.url)
+
+    @contextlib.asynccontextmanager
+    async def request(
+        self, method: str, path: str, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Yield an answer that is a success; raises Refused, CommandFailed."""
+        try:
+            async with self._session.request(method, f"{self._url}{path}", **options) as response:
+                if response.status >= 400:
+                    raise Refused(response.status, _object(await response.read()))
+                yield response
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+            raise CommandFailed(
+                f"{self._url!r} is not an address.", hint=f"For example: --url {DEFAULT_URL}"
+            ) from None
+        except aiohttp.ClientConnectorError as failure:
+            raise CommandFailed(
+                f"No gateway can be reached at {self._url} ({failure.os_error.strerror or failure.os_error}).",
+                hint="Start one with `gateway serve`, or say with --url where it is.",
+            ) from None
+        except (aiohttp.ClientError, TimeoutError) as failure:
+            raise CommandFailed(
+                f"The connection to {self._url} broke: {failure or 'no answer in time'}."
+            ) from None
+
+    async def ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Return the object that the gateway answers."""
+        async with self.request(method, path, timeout=_ANSWER_TIMEOUT, **options) as response:
+            return _object(await response.read())
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,74 @@
+"""What the command line shows: tables, a progress bar, problems."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from gateway import errors
+from gateway.cli import jobs
+from gateway.cli.submit import Watcher
+
+#: Into a file or a pipe, nothing is cut to fit.
+_WIDE = 400
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on standard output."""
+    terminal = sys.stdout.isatty()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=not terminal, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if terminal else _WIDE, markup=False, highlight=False).print(table)
+
+
+def show_json(found: dict[str, Any]) -> None:
+    """Print an object on standard output."""
+    sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def show_lines(lines: Sequence[str]) -> None:
+    """Print lines on standard output."""
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def show_notes(notes: Sequence[str]) -> None:
+    """Print what the caller may want to know on standard error."""
+    sys.stderr.writelines(f"note: {note}\n" for note in notes)
+
+
+def told(problem: errors.GatewayError) -> str:
+    """Return a problem as the reader of `gateway check` gets it."""
+    where = f"\n  at: {problem.location}" if problem.location else ""
+    hint = f"\n  hint: {problem.hint}" if problem.hint else ""
+    return f"{problem.message}{where}{hint}"
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Watcher]:
+    """Show a bar on standard error; yield what moves it."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    console = Console(stderr=True, markup=False)
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("sending", total=1.0)
+
+        def watch(job: dict[str, Any]) -> None:
+            now = job["progress"]
+            doing = now.get("class_type") if job["state"] == "running" else None
+            progress.update(task, completed=now["value"], description=doing or jobs.standing(job))
+
+        yield watch

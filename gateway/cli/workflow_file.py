@@ -1,0 +1,126 @@
+"""A workflow file, and the values that the command line puts into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pybase64
+
+from gateway import graph
+from gateway.cli.failure import CommandFailed
+
+
+@dataclass(frozen=True)
+class WorkflowFile:
+    """A graph, and the fields of the request around it where the file holds them."""
+
+    workflow: graph.Graph
+    fields: dict[str, Any]
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body of `POST /prompt`."""
+        return {**self.fields, "prompt": self.workflow}
+
+
+def read(path: Path) -> WorkflowFile:
+    """Read a file that holds a bare graph or {"prompt": graph}."""
+    try:
+        found = orjson.loads(path.read_bytes())
+    except OSError as failure:
+        raise CommandFailed(f"{path}: {failure.strerror}.") from None
+    except orjson.JSONDecodeError as failure:
+        raise CommandFailed(f"{path} is not JSON: {failure}.") from None
+    if not isinstance(found, dict):
+        raise CommandFailed(
+            f"{path} holds no workflow.", hint="Export it with Workflow > Export (API)."
+        )
+    wrapped = isinstance(found.get("prompt"), dict) and "class_type" not in found["prompt"]
+    fields = {key: value for key, value in found.items() if key != "prompt"} if wrapped else {}
+    return WorkflowFile(graph.check_shape(found["prompt"] if wrapped else found), fields)
+
+
+def with_values(workflow: graph.Graph, assignments: list[str]) -> tuple[graph.Graph, list[str]]:
+    """Return the graph with every NODE.INPUT=VALUE in it, and what looks like a slip."""
+    edits: dict[tuple[str, str], Any] = {}
+    notes = []
+    for assignment in assignments:
+        node_id, name, text = _parsed(workflow, assignment)
+        inputs = workflow[node_id].get("inputs", {})
+        if name not in inputs:
+            have = ", ".join(inputs) or "none"
+            notes.append(f"{_called(workflow, node_id)} has no input {name!r} yet; it has: {have}.")
+        edits[node_id, name] = _value(text, inputs.get(name))
+    return graph.with_inputs(workflow, edits), notes
+
+
+def _parsed(workflow: graph.Graph, assignment: str) -> tuple[str, str, str]:
+    place, equals, text = assignment.partition("=")
+    node_id, dot, name = place.rpartition(".")
+    if not (equals and dot and node_id and name):
+        raise CommandFailed(
+            f"--set {assignment!r} is not NODE.INPUT=VALUE.", hint="For example: --set 3.seed=42"
+        )
+    if node_id not in workflow:
+        listed = ", ".join(f"{key} ({node['class_type']})" for key, node in workflow.items())
+        raise CommandFailed(f"There is no node {node_id!r}.", hint=f"The nodes: {listed}.")
+    return node_id, name, text
+
+
+def _value(text: str, current: Any) -> Any:
+    """Return what the text stands for: JSON, or the text itself, as the input has it now."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    # A prompt that reads 42 is a text; "42" in quotes would be one anywhere.
+    return text if isinstance(current, str) and not isinstance(value, str) else value
+
+
+def with_images(workflow: graph.Graph, images: list[str]) -> graph.Graph:
+    """Return the graph with every FILE, URL or NODE=FILE in its media input."""
+    inputs: dict[str, str] = {}
+    for ref in graph.media_refs(workflow):
+        inputs.setdefault(ref.node_id, ref.name)
+    edits: dict[tuple[str, str], Any] = {}
+    for image in images:
+        node_id, source = _target(workflow, inputs, image)
+        if (node_id, inputs[node_id]) in edits:
+            raise CommandFailed(f"{_called(workflow, node_id)} was given two images.")
+        edits[node_id, inputs[node_id]] = _content(source)
+    return graph.with_inputs(workflow, edits)
+
+
+def _target(workflow: graph.Graph, inputs: dict[str, str], image: str) -> tuple[str, str]:
+    node_id, equals, source = image.partition("=")
+    if equals and node_id in inputs:
+        return node_id, source
+    if equals and node_id in workflow:
+        raise CommandFailed(f"{_called(workflow, node_id)} takes no image.")
+    if not inputs:
+        raise CommandFailed(
+            "No node of the workflow takes an image.", hint="Add one, as LoadImage, and export it."
+        )
+    if len(inputs) > 1:
+        called = ", ".join(_called(workflow, node_id) for node_id in inputs)
+        raise CommandFailed(
+            f"Several nodes take an image: {called}.",
+            hint=f"Say which: --image {next(iter(inputs))}={image}",
+        )
+    return next(iter(inputs)), image
+
+
+def _content(source: str) -> str:
+    if graph.is_url(source):
+        return source
+    try:
+        return pybase64.b64encode_as_string(Path(source).read_bytes())
+    except OSError as failure:
+        raise CommandFailed(f"--image {source}: {failure.strerror}.") from None
+
+
+def _called(workflow: graph.Graph, node_id: str) -> str:
+    return f"node {node_id} ({workflow[node_id]['class_type']})"
