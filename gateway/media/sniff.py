@@ -206,6 +206,10 @@ def _hdr_size(head: bytes) -> tuple[int, int]:
     return (second, first) if found[2] == b"Y" else (first, second)
 
 
+#: Pictures whose size is not told from the header.
+SIZELESS = (SVG, JXL)
+
+
 def _untold(_: bytes) -> tuple[int, int]:
     # An SVG is read as a whole to know its size, and no node takes one as a picture.
     return -1, -1
@@ -214,6 +218,5 @@ def _untold(_: bytes) -> tuple[int, int]:
 _OWN: dict[MediaType, Callable[[bytes], tuple[int, int]]] = {
     EXR: _exr_size,
     HDR: _hdr_size,
-    SVG: _untold,
-    JXL: _untold,
+    **dict.fromkeys(SIZELESS, _untold),
 }

@@ -6,18 +6,21 @@ import asyncio
 import contextlib
 import copy
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from gateway import errors, metrics
+from gateway.config import Settings
 from gateway.schemas import Auth
 from gateway.storage import address, failures
+from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider
 from gateway.storage.partfile import PartFile
 from gateway.storage.transfer import Arrival, Patience, Transfer
 
-_MB = 1_000_000
+_MB = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +70,21 @@ class Fetcher:
         self._patience = patience or Patience()
         self._flights: dict[tuple[Path, str], _Flight] = {}
 
+    @classmethod
+    def open(cls, settings: Settings) -> AbstractAsyncContextManager[Self]:
+        """Return a running fetcher that does as the settings say."""
+        header = None
+        if settings.http_auth_header_name and settings.http_auth_header_value:
+            header = address.OperatorHeader(
+                settings.http_auth_header_name,
+                settings.http_auth_header_value,
+                settings.http_auth_hosts,
+            )
+        return cls(HttpProvider(NetworkGuard(settings.allow_private_networks), header=header)).run()
+
     @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator[Self]:
-        """Run until left; then what is still on its way is given up."""
+    async def run(self) -> AsyncIterator[Self]:
+        """Fetch until left; then what is still on its way is given up."""
         async with self._http.open():
             try:
                 yield self

@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import threading
 import time
 import uuid
@@ -148,6 +149,6 @@ def remove_leftovers(folder: Path, now: float) -> list[Path]:
     for path in folder.glob(".fetch-*.part"):
         with contextlib.suppress(OSError):
             if _NAME.fullmatch(path.name) and now - path.stat().st_mtime > LEFTOVER_AGE_S:
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
                 removed.append(path)
     return removed

@@ -1,0 +1,265 @@
+"""Inputs on their way in: URLs and base64 become files of ComfyUI's input folder."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from gateway import errors
+from gateway.config import Settings
+from gateway.media import encoded, names
+from gateway.media.checks import Limits, check_arrival, check_pixels
+from gateway.media.folders import FolderMaker
+from gateway.media.ledger import Ledger
+from gateway.schemas import Auth
+from gateway.storage import failures
+from gateway.storage.fetcher import Fetcher, FetchRequest
+from gateway.storage.partfile import PartFile
+from gateway.storage.transfer import Arrival
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,15}://")
+_NAME_LENGTH = 32
+_SALT_BYTES = 32
+
+
+@dataclass(frozen=True)
+class RemoteInput:
+    """A URL that is to be fetched before the job runs."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class LocalInput:
+    """A file that is there; `created` when it was made from what the caller sent."""
+
+    name: str
+    created: bool
+
+
+Admitted = RemoteInput | LocalInput
+
+
+class Inputs:
+    """The one door of media into ComfyUI's input folder."""
+
+    def __init__(
+        self,
+        folders: Mapping[str, Path],
+        ledger: Ledger,
+        fetcher: Fetcher,
+        limits: Limits,
+        salt: bytes,
+    ) -> None:
+        """`folders` are those of ComfyUI by kind: input, output, temp."""
+        self._folders = folders
+        self._folder = folders["input"]
+        self._ledger = ledger
+        self._fetcher = fetcher
+        self._limits = limits
+        self._salt = salt
+        self._listed = FolderMaker(self._folder, ledger)
+
+    @classmethod
+    async def open(
+        cls, settings: Settings, fetcher: Fetcher, clock: Callable[[], float] = time.time
+    ) -> Self:
+        """Return the inputs as the settings say; what earlier runs left is known again."""
+        state = settings.state / "inputs"
+        ledger = Ledger(settings.inputs, state / "ledger", settings.input_ttl_s, clock)
+        limits = Limits(int(settings.max_input_mb * (1 << 20)), settings.max_pixels)
+        folders = {"input": settings.inputs, "output": settings.outputs, "temp": settings.temp}
+        await asyncio.to_thread(ledger.load)
+        salt = await asyncio.to_thread(read_salt, state / "salt")
+        return cls(folders, ledger, fetcher, limits, salt)
+
+    async def admit(self, value: str, *, location: str) -> Admitted:
+        """Return what a media string means; base64 is a file from here on.
+
+        Raises InvalidInput, InputTooLarge, TooManyPixels, InputNotFetched, NotYetSupported,
+        StorageFull.
+        """
+        if _URL.match(value):
+            self._fetcher.check(value, location)
+            return RemoteInput(value)
+        try:
+            return await self._local(value)
+        except errors.GatewayError as failure:
+            failure.location = location
+            raise
+
+    async def _local(self, value: str) -> LocalInput:
+        found = encoded.data_url(value)
+        if found is not None:
+            return await self._decode(found, is_declared=True)
+        if names.is_plausible(value):
+            is_there = await asyncio.to_thread(names.find, self._folders, value)
+            if is_there:
+                self._ledger.use(value)
+                return LocalInput(value, created=False)
+        found = encoded.bare(value)
+        if found is not None:
+            return await self._decode(found, is_declared=False)
+        raise await asyncio.to_thread(names.refusal, self._folders, value, self._ledger.is_ours)
+
+    async def _decode(self, given: encoded.Encoded, *, is_declared: bool) -> LocalInput:
+        async with PartFile(self._folder) as part:
+            try:
+                name = await asyncio.to_thread(self._decode_into, part, given)
+            except encoded.NotBase64:
+                what = "The data URL" if is_declared else "The value"
+                raise errors.InvalidInput(
+                    f"{what} is not valid base64: it has characters that base64 does not have.",
+                    hint="Encode the file's bytes with base64, without anything around them.",
+                ) from None
+            except encoded.UnknownType as failure:
+                raise self._limits.unknown(failure.head) from None
+            except encoded.TooLong as failure:
+                raise self._limits.too_large(failure.size) from None
+            except OSError as failure:
+                raise failures.disk_failure(failure, str(self._folder)) or failure from failure
+        return LocalInput(name, created=True)
+
+    def _decode_into(self, part: PartFile, given: encoded.Encoded) -> str:
+        decoded = encoded.decode(given, part, self._limits.input_bytes, self._salt)
+        check_pixels(part.path, decoded.kind, self._limits)
+        stem = _shortened(decoded.digest)
+        name = self._ledger.find(stem)
+        if name is None:
+            name = f"{stem}{decoded.kind.extension}"
+            self._ledger.enter(name)
+            part.keep(self._folder / name)
+        return name
+
+    async def fetch(
+        self, url: str, auth: Auth | None, *, location: str, job_id: str | None = None
+    ) -> str:
+        """Return the name of the file that a URL has become; `job_id` holds it at once.
+
+        Raises InputNotFetched, InputTooLarge, InvalidInput, TooManyPixels, NotYetSupported,
+        StorageFull, Draining.
+        """
+        stem = self._stem("url", url, "" if auth is None else auth.model_dump_json())
+        field = next((part for part in reversed(location.split(".")) if not part.isdigit()), "")
+
+        def name(path: Path, arrival: Arrival) -> str:
+            found = stem + check_arrival(path, arrival, field, self._limits)
+            self._ledger.enter(found)
+            return found
+
+        fetched = await self._fetcher.fetch(
+            FetchRequest(
+                url=url,
+                auth=auth,
+                folder=self._folder,
+                stem=stem,
+                limit_bytes=self._limits.input_bytes,
+                name=name,
+                present=lambda: self._ledger.find(stem),
+                location=location,
+            )
+        )
+        if job_id is not None:
+            self._ledger.hold(job_id, [fetched.name])
+        return fetched.name
+
+    async def admit_directory(self, values: list[str], *, location: str) -> list[Admitted]:
+        """Return what each entry of a `directory` list means; raises as `admit`."""
+        return [
+            await self.admit(value, location=f"{location}.{index}")
+            for index, value in enumerate(values)
+        ]
+
+    async def fetch_directory(
+        self,
+        entries: list[Admitted],
+        auth_of: Callable[[str], Auth | None],
+        *,
+        location: str,
+        job_id: str | None = None,
+    ) -> str:
+        """Return the name of a folder with the entries as numbered files, in their order.
+
+        Raises as `fetch`.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._entry(entry, auth_of, f"{location}.{index}"))
+                    for index, entry in enumerate(entries)
+                ]
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        found = [task.result() for task in tasks]
+        stem = self._stem("folder", *found)
+        try:
+            name = await asyncio.to_thread(self._listed.make, stem, found)
+        except OSError as failure:
+            raise failures.disk_failure(failure, str(self._folder)) or failure from failure
+        if job_id is not None:
+            self._ledger.hold(job_id, [name])
+        return name
+
+    async def _entry(
+        self, entry: Admitted, auth_of: Callable[[str], Auth | None], location: str
+    ) -> str:
+        if isinstance(entry, LocalInput):
+            return entry.name
+        return await self.fetch(entry.url, auth_of(entry.url), location=location)
+
+    def hold(self, job_id: str, names: Iterable[str]) -> None:
+        """Keep these files until the job releases them."""
+        self._ledger.hold(job_id, names)
+
+    def release(self, job_id: str) -> None:
+        """Let go of what a job holds."""
+        self._ledger.release(job_id)
+
+    def named_in(self, workflow: Mapping[str, Any]) -> list[str]:
+        """Return the files of ours that a graph names."""
+        return [
+            value
+            for node in workflow.values()
+            for value in node.get("inputs", {}).values()
+            if isinstance(value, str) and self._ledger.is_ours(value)
+        ]
+
+    async def sweep(self, now: float) -> list[Path]:
+        """Remove the files of ours that no job holds and whose time is over."""
+        return await asyncio.to_thread(self._ledger.sweep, now)
+
+    def _stem(self, *identity: str) -> str:
+        told = "\0".join(identity).encode(errors="surrogatepass")
+        return _shortened(hashlib.sha256(self._salt + told).digest())
+
+
+def _shortened(digest: bytes) -> str:
+    return base64.urlsafe_b64encode(digest).decode()[:_NAME_LENGTH]
+
+
+def read_salt(path: Path) -> bytes:
+    """Return the secret in `path`, which is made at the first start.
+
+    It keeps names from telling what is in them: a caller cannot ask whether a URL was fetched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        found = path.read_bytes()
+        if len(found) == _SALT_BYTES:
+            return found
+        # A kill between making and writing it left it short.
+        handle = os.open(path, os.O_WRONLY | os.O_TRUNC)
+    fresh = os.urandom(_SALT_BYTES)
+    with os.fdopen(handle, "wb") as file:
+        file.write(fresh)
+    return fresh
