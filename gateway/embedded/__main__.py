@@ -10,11 +10,15 @@ import sys
 from gateway.embedded.options import parse
 from gateway.embedded.server import serve
 
+# A chain of several hundred nodes is walked by recursion.
+RECURSION_LIMIT = 10_000
+
 log = logging.getLogger("gateway.embedded")
 
 
 def main() -> int:
     options = parse()
+    sys.setrecursionlimit(RECURSION_LIMIT)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if options.ignored:
         log.info("Ignored, of no meaning without torch: %s", " ".join(options.ignored))

@@ -18,7 +18,7 @@ from gateway.embedded.nodes import CLASSES
 from gateway.embedded.nodes.definition import Context, Interrupted, Node, Result
 from gateway.embedded.pending import Finished, Prompt
 from gateway.embedded.reporter import Reporter
-from gateway.embedded.schedule import Schedule
+from gateway.embedded.schedule import CycleFound, Schedule
 from gateway.embedded.validation import type_name
 
 log = logging.getLogger(__name__)
@@ -55,16 +55,34 @@ class Execution:
         self._cache.keep_only(self._graph, self._signatures)
         cached = [node_id for node_id in self._graph if self._is_cached(node_id)]
         self._reporter.announce("execution_cached", nodes=cached)
-        schedule = Schedule(self._graph, self._prompt.outputs, self._is_cached)
-        while (node_id := schedule.next()) is not None:
-            if not self._succeeds(node_id):
-                return self._finished(is_success=False)
-            self._executed.append(node_id)
-            schedule.done(node_id)
-        self._reporter.announce("execution_success")
-        return self._finished(is_success=True)
+        return self._finished(self._run_nodes())
 
-    def _finished(self, is_success: bool) -> Finished:
+    def _run_nodes(self) -> bool | None:
+        schedule = Schedule(self._graph, self._prompt.outputs, self._is_cached)
+        try:
+            while (node_id := schedule.next()) is not None:
+                if not self._succeeds(node_id):
+                    return False
+                self._executed.append(node_id)
+                schedule.done(node_id)
+        except CycleFound as found:
+            self._reporter.announce("execution_error", **self._cycle(found))
+            return True if self._executed else None
+        self._reporter.announce("execution_success")
+        return True
+
+    def _cycle(self, found: CycleFound) -> dict[str, Any]:
+        """A cycle through inputs that the class does not know, which validation overlooks."""
+        return {
+            **self._where(found.node_id),
+            "exception_message": str(found),
+            "exception_type": "graph.DependencyCycleError",
+            "traceback": [],
+            "current_inputs": [],
+            "current_outputs": list(self._graph),
+        }
+
+    def _finished(self, is_success: bool | None) -> Finished:
         finished = Finished(messages=self._reporter.messages, is_success=is_success)
         for node_id in self._graph:
             ui = self._cache.uis.get(self._signatures[node_id])

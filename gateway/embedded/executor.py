@@ -25,6 +25,7 @@ class Executor:
     bench: Workbench
     preview_size: int | None
     count: int = 0
+    was_success: bool = True
 
     def interrupt(self) -> None:
         self.bench.interruption.ask()
@@ -49,6 +50,9 @@ class Executor:
         self.sockets.client_id = prompt.client_id
         reporter = Reporter(prompt, self.sockets, self.preview_size)
         finished = Execution(prompt, self.bench, reporter, self.count).run()
+        if finished.is_success is None:
+            finished.is_success = self.was_success
+        self.was_success = finished.is_success
         self.sockets.node_id = None
         # In this order, as in ComfyUI: success was told before the history has an entry.
         self.pending.done(finished)

@@ -41,7 +41,8 @@ class Finished:
     outputs: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     messages: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    is_success: bool = True
+    # None when no node had a say in it; then ComfyUI repeats what the last node before said.
+    is_success: bool | None = True
 
 
 class Pending:

@@ -1,4 +1,4 @@
-"""Which node runs next: the order that ComfyUI picks, for a graph without cycles."""
+"""Which node runs next: the order that ComfyUI picks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ from collections.abc import Callable, Iterable
 
 from gateway.embedded.graph import Graph, sources
 from gateway.embedded.nodes import CLASSES
+
+
+class CycleFound(Exception):
+    """Dependency cycle detected"""
+
+    def __init__(self, node_id: str) -> None:
+        super().__init__(self.__doc__)
+        self.node_id = node_id
 
 
 class Schedule:
@@ -31,10 +39,12 @@ class Schedule:
             todo += needed
 
     def next(self) -> str | None:
-        """The node to run now, None when all have run."""
+        """The node to run now, None when all have run; raises CycleFound when none can."""
+        if not self._waits_for:
+            return None
         ready = [node_id for node_id, waits in self._waits_for.items() if not waits]
         if not ready:
-            return None
+            raise CycleFound(next(iter(self._waits_for)))
         for distance in range(3):
             for node_id in ready:
                 if self._leads_to_output(node_id, distance):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import aiohttp
-import pytest
 
 from .conftest import (
     Client,
@@ -78,26 +77,6 @@ async def test_a_client_without_an_id_is_given_one(
         greeting = await socket.receive_json()
 
     assert len(greeting["data"]["sid"]) == 32
-
-
-async def test_closing_an_old_socket_silences_the_new_one_of_the_same_id(
-    engine: Running, session: aiohttp.ClientSession
-) -> None:
-    """A trap of ComfyUI: a reconnect under the same id is lost when the old socket ends later."""
-    name = unique()
-    old, new = [await connect(session, engine, name) for _ in range(2)]
-    await new.next_frame()
-    await old.socket.close()
-    witness = await connect(session, engine, unique())
-    await witness.next_frame()
-
-    await witness.run({"1": empty_image(1043), "2": save("1", unique())})
-
-    await new.socket.ping()
-    with pytest.raises(TimeoutError):
-        await new.socket.receive(timeout=0.3)
-    for client in (new, witness):
-        await client.socket.close()
 
 
 async def test_features_are_negotiated_by_the_first_message(client: Client) -> None:
