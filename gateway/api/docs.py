@@ -1,22 +1,78 @@
-"""/openapi.json, and the page that shows it."""
+"""/openapi.json, and the page that shows it; nothing of it comes from elsewhere."""
 
 from __future__ import annotations
+
+import asyncio
+from functools import cache
+from importlib import resources
+from pathlib import Path
 
 from aiohttp import web
 
 from gateway import errors
+from gateway.api.operations import VERSION
+
+#: What the page asks for, and what each file is; the package holds more than that.
+ASSETS = {
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+    "favicon-32x32.png": "image/png",
+}
+
+_DAY = "public, max-age=86400"
+_PAGE_HEADERS = {
+    "Cache-Control": "no-cache",
+    # The viewer writes styles into the page; anything from another host is refused.
+    "Content-Security-Policy": "default-src 'self' 'unsafe-inline'; img-src 'self' data:",
+    "X-Frame-Options": "DENY",
+}
+
+_building = asyncio.Lock()
+_built: list[bytes] = []
 
 
 async def openapi(_: web.Request) -> web.Response:
-    """Return the OpenAPI document of this gateway."""
-    raise errors.NotFound
+    """Return this description of every address, as OpenAPI 3.1."""
+    async with _building:
+        if not _built:
+            _built.append(await asyncio.to_thread(_document))
+    return web.Response(
+        body=_built[0],
+        content_type="application/json",
+        charset="utf-8",
+        headers={"Cache-Control": "no-cache"},
+    )
+
+
+def _document() -> bytes:
+    # Built when somebody asks: an idle gateway carries neither the library nor the result.
+    from gateway.api import openapi, routes
+
+    return openapi.document(routes.TABLE, VERSION)
 
 
 async def page(_: web.Request) -> web.Response:
-    """Return the page that shows the OpenAPI document."""
-    raise errors.NotFound
+    """Return a page on which every address can be read about and tried."""
+    text = await asyncio.to_thread(_page)
+    return web.Response(text=text, content_type="text/html", headers=_PAGE_HEADERS)
 
 
-async def asset(_: web.Request) -> web.Response:
-    """Return a file that the page needs."""
-    raise errors.NotFound
+@cache
+def _page() -> str:
+    return resources.files(__package__).joinpath("docs.html").read_text()
+
+
+async def asset(request: web.Request) -> web.FileResponse:
+    """Return a file that the page at /docs needs."""
+    name = request.match_info["asset"]
+    if name not in ASSETS:
+        raise errors.NotFound
+    headers = {"Content-Type": ASSETS[name], "Cache-Control": _DAY}
+    return web.FileResponse(_folder() / name, headers=headers)
+
+
+@cache
+def _folder() -> Path:
+    from swagger_ui_bundle import swagger_ui_path
+
+    return Path(str(swagger_ui_path))

@@ -1,0 +1,145 @@
+"""What the OpenAPI document says of each address, beside its handler's docstring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from gateway import errors, schemas
+
+#: Runs on both engines, with no model: a picture of one colour.
+EXAMPLE = {
+    "prompt": {
+        "1": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 256, "height": 256, "batch_size": 1, "color": 3368703},
+        },
+        "2": {
+            "class_type": "SaveImage",
+            "inputs": {"images": ["1", 0], "filename_prefix": "hello"},
+        },
+    }
+}
+
+_TEXT = "text/plain"
+_BYTES = "application/octet-stream"
+Answers = dict[int, "type[BaseModel] | str | None"]
+Errors = Sequence[type[errors.GatewayError]]
+
+_JOB_ERRORS = (
+    errors.OutputNotFound,
+    errors.NotAcceptable,
+    errors.JobCancelled,
+    errors.ExecutionFailed,
+    errors.OutputMissing,
+    errors.EngineCrashed,
+    errors.CredentialsLost,
+    errors.JobTimeout,
+    errors.StorageFull,
+)
+_PROMPT_ERRORS = (
+    errors.InvalidJson,
+    errors.NoOutput,
+    errors.InputNotFetched,
+    errors.InvalidInput,
+    errors.RequestTimeout,
+    errors.IdTaken,
+    errors.BodyTooLarge,
+    errors.InputTooLarge,
+    errors.TooManyPixels,
+    errors.InvalidRequest,
+    errors.NotYetSupported,
+    errors.UiWorkflow,
+    errors.InvalidGraph,
+    errors.QueueFull,
+    errors.NotReady,
+    errors.Draining,
+    *_JOB_ERRORS,
+)
+_LATER = ", ".join(f"`{name}`" for name in schemas.LATER)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the document says of one address, beside its handler's docstring."""
+
+    answers: Answers
+    failures: Errors = ()
+    body: type[BaseModel] | None = None
+    example: dict[str, Any] | None = None
+    #: (name, where, type, description)
+    parameters: Sequence[tuple[str, str, str, str]] = ()
+    description: str | None = None
+    #: Types that a 200 may have by `Accept`, beside JSON.
+    raw: Sequence[str] = ()
+    tag: str = "jobs"
+
+
+_HEALTH = schemas.HealthAnswer
+_UNKNOWN = (errors.JobNotFound,)
+
+OPERATIONS: dict[tuple[str, str], Told] = {
+    ("POST", "/prompt"): Told(
+        {200: schemas.PromptAnswer, 202: schemas.AcceptedAnswer},
+        _PROMPT_ERRORS,
+        body=schemas.PromptRequest,
+        example=EXAMPLE,
+        parameters=[
+            ("Prefer", "header", "string", "`respond-async`: 202 as soon as the job is on disk."),
+            (
+                "Idempotency-Key",
+                "header",
+                "string",
+                "Joins the job that an earlier request with this key and the same body began.",
+            ),
+        ],
+        raw=("image/*", "video/*", "audio/*", "multipart/mixed"),
+        description=f"Fields that come later, and are refused with 422 until then: {_LATER}.",
+    ),
+    ("POST", "/interrupt"): Told(
+        {200: schemas.InterruptAnswer, 404: schemas.InterruptAnswer},
+        (errors.InvalidJson, errors.InvalidRequest, errors.BodyTooLarge),
+        body=schemas.InterruptRequest,
+    ),
+    ("GET", "/jobs"): Told(
+        {200: schemas.JobList},
+        (errors.InvalidRequest,),
+        parameters=[
+            ("state", "query", "string", "Only jobs in this state."),
+            ("limit", "query", "integer", "At most so many, 1 to 200; 50 when not given."),
+            ("cursor", "query", "string", "`next_cursor` of the page before."),
+        ],
+    ),
+    ("GET", "/jobs/{id}"): Told({200: schemas.JobAnswer}, _UNKNOWN),
+    ("DELETE", "/jobs/{id}"): Told({204: None}, (*_UNKNOWN, errors.JobRunning)),
+    ("POST", "/jobs/{id}/cancel"): Told(
+        {200: schemas.CancelAnswer, 202: schemas.CancelAnswer},
+        _UNKNOWN,
+        description="202 when the job is asked to end; 200 when it was over already.",
+    ),
+    ("GET", "/jobs/{id}/outputs/{name}"): Told(
+        {200: _BYTES, 206: _BYTES},
+        (*_UNKNOWN, errors.OutputNotFound, errors.RangeNotSatisfiable),
+        parameters=[("Range", "header", "string", "A part of the file: `bytes=0-1023`.")],
+        description="`name` is the output's `index`; `0-name.png` means the same as `0`.",
+    ),
+    ("GET", "/health"): Told({200: _HEALTH, 500: _HEALTH}, tag="operations"),
+    ("GET", "/ready"): Told({200: _HEALTH, 503: _HEALTH}, tag="operations"),
+    ("GET", "/live"): Told({200: _HEALTH}, tag="operations"),
+    ("GET", "/metrics"): Told({200: _TEXT}, tag="operations"),
+    ("GET", "/logs"): Told(
+        {200: schemas.LogAnswer},
+        (errors.InvalidRequest,),
+        parameters=[
+            ("tail", "query", "integer", "How many of the last lines; 100 when not given."),
+            ("source", "query", "string", "`comfyui` or `gateway` for the lines of one."),
+        ],
+        tag="operations",
+    ),
+    ("GET", "/openapi.json"): Told({200: "application/json"}, tag="documentation"),
+    ("GET", "/docs"): Told({200: "text/html"}, tag="documentation"),
+    ("GET", "/docs/{asset}"): Told({200: _BYTES}, (errors.NotFound,), tag="documentation"),
+}
