@@ -122,7 +122,7 @@ class Execution:
             self._bench.interruption.pause(self._faults.slow)
             self._keep(node_id, self._call(node_id, inputs))
         self._reporter.finished(node_id)
-        self._faults.after_node(self._count)
+        self._faults.after_node(self._count, self._reporter.flush)
 
     def _fill(self, node_id: str, inputs: dict[str, Any]) -> None:
         """What the node is called with: its known inputs, and every link, known or not."""

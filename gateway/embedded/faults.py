@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,9 +52,11 @@ class Faults:
         if self.hang_node and count >= self.hang_node:
             _block_for_ever()
 
-    def after_node(self, count: int) -> None:
+    def after_node(self, count: int, flush: Callable[[], None]) -> None:
         """A node of prompt number `count` has run, or was found in the cache."""
         if count == self.crash_after:
+            # So that whoever posted the prompt knows that it was accepted, and began.
+            flush()
             os._exit(self.exit_code)
 
 

@@ -64,6 +64,9 @@ class Reporter:
     def finished(self, node_id: str) -> None:
         self._send_to_all("progress_state", self._progress.finish(node_id))
 
+    def flush(self) -> None:
+        self._sockets.flush()
+
     def done(self) -> None:
         """The very last frame, after the history has its entry."""
         self._send("executing", {"node": None, "prompt_id": self._prompt_id})

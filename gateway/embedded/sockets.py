@@ -63,6 +63,12 @@ class Sockets:
             for sid, socket in list(self._sockets.items()):
                 if client_id in (None, sid):
                     await self._deliver(socket, frame)
+            self._frames.task_done()
+
+    def flush(self) -> None:
+        """Wait, in a thread that is not the loop's, until all frames so far have gone out."""
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(self._frames.join(), self._loop).result()
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
         response = web.WebSocketResponse()

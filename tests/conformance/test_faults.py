@@ -55,6 +55,7 @@ async def test_a_crash_amid_a_prompt(
     assert await asyncio.to_thread(engine.process.wait, 10) == code
     with pytest.raises(ConnectionError):
         await client.until_done("never")
+    assert ran(client.frames) == ["1", "2", "1"]
     assert len(list((engine.base / "output").iterdir())) == 1
 
 
