@@ -67,9 +67,12 @@ class Folders:
 
     def prepare(self) -> None:
         """Clear what an earlier run left in temp, and make the folders that must exist."""
-        shutil.rmtree(self.temp, ignore_errors=True)
+        self.clear_temp()
         for folder in (self.input, self.output, self.temp):
             folder.mkdir(parents=True, exist_ok=True)
+
+    def clear_temp(self) -> None:
+        shutil.rmtree(self.temp, ignore_errors=True)
 
     def by_type(self, name: str | None) -> Path | None:
         return {"input": self.input, "output": self.output, "temp": self.temp}.get(name or "")

@@ -9,6 +9,21 @@ from pathlib import Path
 
 from gateway.embedded.faults import Faults
 
+FAULT_FLAGS: dict[str, tuple[type, str, str]] = {
+    "--startup-delay": (float, "S", "listen S seconds late"),
+    "--crash-after": (int, "N", "exit amid the Nth prompt"),
+    "--exit-code": (int, "CODE", "what --crash-after exits with"),
+    "--ignore-sigterm": (bool, "", "only SIGKILL ends it"),
+    "--drop-ws": (int, "N", "cut each WebSocket after N frames"),
+    "--mute-ws": (int, "N", "send each WebSocket only N frames"),
+    "--slow": (float, "S", "each node takes S seconds or more"),
+    "--step-delay": (float, "S", "each KSampler step takes S seconds more"),
+    "--hang-after": (int, "N", "HTTP stops answering at prompt N"),
+    "--hang-node": (int, "N", "no node ends from prompt N on (1), while HTTP answers"),
+    "--nan-frames": (bool, "", "frames and outputs hold NaN, Infinity and null data"),
+    "--no-prompt-id": (bool, "", "like an old core, ignore the caller's prompt_id"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -80,43 +95,11 @@ def _add_comfyui_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_fault_flags(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--startup-delay", type=float, default=0.0, metavar="S", help="listen S seconds late"
-    )
-    group.add_argument(
-        "--crash-after", type=int, default=0, metavar="N", help="exit amid the Nth prompt"
-    )
-    group.add_argument("--exit-code", type=int, default=1, help="what --crash-after exits with")
-    group.add_argument("--ignore-sigterm", action="store_true")
-    group.add_argument(
-        "--drop-ws", type=int, default=0, metavar="N", help="cut each WebSocket after N frames"
-    )
-    group.add_argument(
-        "--mute-ws", type=int, default=0, metavar="N", help="send each WebSocket only N frames"
-    )
-    group.add_argument(
-        "--slow", type=float, default=0.0, metavar="S", help="each node takes S seconds or more"
-    )
-    group.add_argument(
-        "--step-delay", type=float, default=0.0, metavar="S", help="each KSampler step takes S more"
-    )
-    group.add_argument(
-        "--hang-after", type=int, default=0, metavar="N", help="HTTP stops answering at prompt N"
-    )
-    group.add_argument(
-        "--hang-node",
-        type=int,
-        default=0,
-        nargs="?",
-        const=1,
-        metavar="N",
-        help="no node ends from the Nth prompt on (default 1), while HTTP answers",
-    )
-    group.add_argument(
-        "--nan-frames", action="store_true", help="frames and outputs hold NaN, Infinity, null data"
-    )
-    group.add_argument(
-        "--no-prompt-id",
-        action="store_true",
-        help="like an old core, ignore the caller's prompt_id",
-    )
+    for name, (kind, metavar, text) in FAULT_FLAGS.items():
+        if kind is bool:
+            group.add_argument(name, action="store_true", help=text)
+        elif name == "--hang-node":
+            group.add_argument(name, type=kind, default=0, nargs="?", const=1, help=text)
+        else:
+            default = 1 if name == "--exit-code" else 0
+            group.add_argument(name, type=kind, default=default, metavar=metavar, help=text)

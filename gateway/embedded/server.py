@@ -42,7 +42,9 @@ def build_app(engine: Engine, max_upload_bytes: int) -> web.Application:
 async def serve(options: Options) -> None:
     """Answer until the process is told to end, or a port cannot be had."""
     engine = Engine(options)
-    runner = web.AppRunner(build_app(engine, options.max_upload_bytes), access_log=None)
+    app = build_app(engine, options.max_upload_bytes)
+    # At the end nobody is waited for: ComfyUI drops its clients, too.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     publishing = asyncio.create_task(engine.run())
     await runner.setup()
     try:
@@ -55,6 +57,7 @@ async def serve(options: Options) -> None:
         await publishing
     finally:
         await runner.cleanup()
+        engine.folders.clear_temp()
 
 
 def _also_under_api(routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:

@@ -69,6 +69,19 @@ async def test_sigterm_ends_it_at_once(start: Start, connected: Connect) -> None
     assert await asyncio.to_thread(engine.process.wait, 5) == -signal.SIGTERM
 
 
+async def test_an_interrupt_from_the_keyboard_ends_it_clean(
+    start: Start, connected: Connect
+) -> None:
+    engine = start("--slow", "30")
+    client = await connected(engine)
+    await client.submit(graph())
+
+    engine.process.send_signal(signal.SIGINT)
+
+    assert await asyncio.to_thread(engine.process.wait, 5) == 0
+    assert not (engine.base / "temp").exists()
+
+
 async def test_sigterm_can_be_ignored(start: Start, connected: Connect) -> None:
     engine = start("--ignore-sigterm")
     client = await connected(engine)
