@@ -1,0 +1,80 @@
+"""Asks a child whether it answers: while it starts, and ever after."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+
+from gateway.comfy import port
+
+_FIRST_PAUSE_S = 0.05
+_GROWTH = 1.5
+
+
+@dataclass(frozen=True)
+class Timings:
+    """How often a child is asked, and how patiently; seconds."""
+
+    #: Longest pause between two looks at a child that starts.
+    start_interval_s: float
+    #: A start that takes longer is given up; None = while the process lives.
+    start_timeout_s: float | None
+    #: Silence of a ready child after which it is restarted.
+    stall_s: float
+    #: After so long without an answer, the operator is told which flag CMD may lack.
+    hint_after_s: float = 20.0
+    hint_every_s: float = 10.0
+    probe_every_s: float = 5.0
+    probe_timeout_s: float = 5.0
+    #: Unanswered probes in a row that make a child "down".
+    probes_missed: int = 3
+    #: Time a child has to end by itself.
+    stop_grace_s: float = 10.0
+
+
+class Probe:
+    """One child's address, and how to look at it."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, timings: Timings) -> None:
+        self._session = session
+        self._url = url
+        self._timings = timings
+
+    async def answers(self, path: str) -> bool:
+        """Whether a GET is answered at all, in time; any status will do but a broken gateway's."""
+        timeout = aiohttp.ClientTimeout(total=self._timings.probe_timeout_s)
+        try:
+            async with self._session.get(f"{self._url}{path}", timeout=timeout) as response:
+                return response.status < 500
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+
+    async def until_it_answers(self) -> AsyncIterator[float]:
+        """Give the seconds waited so far after each look that was not answered."""
+        began, pause = time.monotonic(), _FIRST_PAUSE_S
+        while not await self.answers("/system_stats"):
+            yield time.monotonic() - began
+            await asyncio.sleep(min(pause, self._timings.start_interval_s))
+            pause *= _GROWTH
+
+    async def silences(self) -> AsyncIterator[tuple[int, float]]:
+        """Look for ever; give how many looks in a row went unanswered, and since how long."""
+        missed, heard = 0, time.monotonic()
+        while True:
+            await asyncio.sleep(self._timings.probe_every_s)
+            # Cheap: it counts what is queued, and touches neither the GPU nor the graphs.
+            if await self.answers("/prompt"):
+                missed, heard = 0, time.monotonic()
+            else:
+                missed += 1
+            yield missed, time.monotonic() - heard
+
+
+async def hint(root: int, host: str, number: int) -> str:
+    """Return which flag CMD seems to lack."""
+    found = await asyncio.to_thread(port.listeners, root)
+    return port.missing_flag(found, host, number)

@@ -1,0 +1,74 @@
+"""When ComfyUI is started again, and what a crash loop is; pure."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, replace
+
+FIRST_DELAY_S = 0.5
+LONGEST_DELAY_S = 60.0
+#: So many starts in a row that never reached ready are a crash loop.
+LOOP_STARTS = 5
+#: A child that was ready for so long begins with a clean record.
+STABLE_S = 60.0
+
+
+def restart_delay(failures: int) -> float:
+    """Return the pause before the start that follows so many failures in a row, seconds."""
+    if failures < 1:
+        return 0.0
+    # The exponent is bounded, since 2.0 ** 1024 is no float.
+    return min(FIRST_DELAY_S * 2.0 ** min(failures - 1, 16), LONGEST_DELAY_S)
+
+
+@dataclass(frozen=True)
+class Record:
+    """How the starts went so far."""
+
+    #: Ends in a row that were not asked for.
+    failures: int = 0
+    #: Starts in a row that never reached ready.
+    never_ready: int = 0
+
+    @property
+    def is_loop(self) -> bool:
+        """Whether this is a crash loop."""
+        return self.never_ready >= LOOP_STARTS
+
+    @property
+    def delay(self) -> float:
+        """The pause before the next start, seconds."""
+        return LONGEST_DELAY_S if self.is_loop else restart_delay(self.failures)
+
+    def ready(self) -> Record:
+        """Return the record once a start has reached ready."""
+        return replace(self, never_ready=0)
+
+    def ended(self, ready_s: float | None) -> Record:
+        """Return the record after an end that was not asked for; None = it was never ready."""
+        if ready_s is None:
+            return Record(self.failures + 1, self.never_ready + 1)
+        return Record(1 if ready_s >= STABLE_S else self.failures + 1)
+
+
+def exit_sentence(status: int) -> str:
+    """Return how the child ended, in words."""
+    if status == -signal.SIGKILL:
+        return "ComfyUI was killed by SIGKILL, perhaps for want of memory."
+    if status < 0:
+        return f"ComfyUI was killed by {_signal_name(-status)}."
+    if status == 127:
+        return "ComfyUI ended with exit code 127: its command could not be run."
+    return f"ComfyUI ended with exit code {status}."
+
+
+def exit_code(status: int) -> int:
+    """Return the exit code that stands for a child's status, as a shell has it."""
+    return 128 - status if status < 0 else status
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
