@@ -11,11 +11,17 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command that the arguments name."""
     if sys.argv[1:] == ["serve"]:
-        # What stays up for months carries nothing of the command line along.
-        from gateway.cli.serve import serve
-
-        serve()
+        _serve()
     _run()
+
+
+def _serve() -> None:
+    """Serve without the command line: what stays up for months carries nothing of it along."""
+    # structlog takes rich along where it finds it, 5 MB, for tracebacks that we do not draw.
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+    from gateway.cli.serve import serve
+
+    serve()
 
 
 def _run() -> None:

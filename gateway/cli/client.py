@@ -27,10 +27,18 @@ class Refused(CommandFailed):
         self.code = body.get("code")
         error = body.get("error")
         message = error if isinstance(error, str) else f"The gateway answered {status}."
-        hint = body.get("hint")
-        if hint is None and status == 401:
-            hint = "Give the key with --key, or in GATEWAY_API_KEY."
-        super().__init__(message, hint=hint)
+        super().__init__(message, hint=body.get("hint") or _hint(status, body))
+
+
+def _hint(status: int, body: dict[str, Any]) -> str | None:
+    if status == 401:
+        return "Give the key with --key, or in GATEWAY_API_KEY."
+    found = [
+        f"node {node_id}: {error.get('message')}: {error.get('details')}"
+        for node_id, entry in (body.get("node_errors") or {}).items()
+        for error in entry.get("errors", ())
+    ]
+    return "\n      ".join(found) or None
 
 
 @dataclass(frozen=True)
@@ -76,8 +84,9 @@ class Client:
                 f"{self._url!r} is not an address.", hint=f"For example: --url {DEFAULT_URL}"
             ) from None
         except aiohttp.ClientConnectorError as failure:
+            reason = failure.os_error.strerror or failure.os_error
             raise CommandFailed(
-                f"No gateway can be reached at {self._url} ({failure.os_error.strerror or failure.os_error}).",
+                f"No gateway can be reached at {self._url} ({reason}).",
                 hint="Start one with `gateway serve`, or say with --url where it is.",
             ) from None
         except (aiohttp.ClientError, TimeoutError) as failure:

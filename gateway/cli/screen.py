@@ -63,7 +63,8 @@ def progress_bar() -> Iterator[Watcher]:
         TimeElapsedColumn(),
     )
     console = Console(stderr=True, markup=False)
-    with Progress(*columns, console=console, transient=True) as progress:
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
         task = progress.add_task("sending", total=1.0)
 
         def watch(job: dict[str, Any]) -> None:

@@ -92,7 +92,8 @@ def unique_names(outputs: list[dict[str, Any]]) -> list[str]:
     """Return a file name for each output; a name that was there already gets the index."""
     names: list[str] = []
     for entry in outputs:
-        name = PurePosixPath(entry["filename"].replace("\\", "/")).name or "output"
+        name = PurePosixPath(entry["filename"].replace("\\", "/")).name
+        name = "output" if name in ("", "..") else name
         names.append(f"{entry['index']}-{name}" if name in names else name)
     return names
 
