@@ -10,6 +10,8 @@ from typing import Literal, NamedTuple
 
 import psutil
 
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 -- compared with, not bound to
+
 Owner = Literal["child", "stranger", "unknown"]
 
 
@@ -88,6 +90,8 @@ def missing_flag(found: Iterable[Listener], host: str, port: int) -> str:
     """Return which flag CMD seems to lack, when ComfyUI lives but not where it should."""
     seen = sorted(set(found))
     right_port = [one.host for one in seen if one.port == port]
+    if {host, *_EVERYWHERE} & set(right_port):
+        return f"ComfyUI listens on port {port}, and does not answer yet."
     if right_port:
         return (
             f"ComfyUI listens on {', '.join(right_port)} port {port}, but does not answer on "

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from gateway.comfy import port
-
 _FIRST_PAUSE_S = 0.05
 _GROWTH = 1.5
 
@@ -44,19 +42,19 @@ class Probe:
         self._url = url
         self._timings = timings
 
-    async def answers(self, path: str) -> bool:
-        """Whether a GET is answered at all, in time; any status will do but a broken gateway's."""
+    async def _status(self, path: str) -> int:
+        """Return the status of a GET; 0 when it was not answered in time."""
         timeout = aiohttp.ClientTimeout(total=self._timings.probe_timeout_s)
         try:
             async with self._session.get(f"{self._url}{path}", timeout=timeout) as response:
-                return response.status < 500
+                return response.status
         except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
+            return 0
 
     async def until_it_answers(self) -> AsyncIterator[float]:
         """Give the seconds waited so far after each look that was not answered."""
         began, pause = time.monotonic(), _FIRST_PAUSE_S
-        while not await self.answers("/system_stats"):
+        while await self._status("/system_stats") != 200:
             yield time.monotonic() - began
             await asyncio.sleep(min(pause, self._timings.start_interval_s))
             pause *= _GROWTH
@@ -67,14 +65,8 @@ class Probe:
         while True:
             await asyncio.sleep(self._timings.probe_every_s)
             # Cheap: it counts what is queued, and touches neither the GPU nor the graphs.
-            if await self.answers("/prompt"):
+            if await self._status("/prompt"):
                 missed, heard = 0, time.monotonic()
             else:
                 missed += 1
             yield missed, time.monotonic() - heard
-
-
-async def hint(root: int, host: str, number: int) -> str:
-    """Return which flag CMD seems to lack."""
-    found = await asyncio.to_thread(port.listeners, root)
-    return port.missing_flag(found, host, number)

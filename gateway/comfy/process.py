@@ -9,6 +9,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -182,22 +183,24 @@ async def spawn(
     finally:
         os.close(output.write_end)
     child = Child(guardian, ours, mark, output)
-    await child.started()
+    try:
+        await child.started()
+    except asyncio.CancelledError:
+        await child.stop(0)
+        raise
     return child
 
 
 def end_marked(mark: str, timeout: float) -> set[int]:
     """Kill every process that bears the mark; return the pids that outlive the timeout."""
-    deadline_s = timeout
+    deadline = time.monotonic() + timeout
     while left := _marked(mark):
+        if time.monotonic() > deadline:
+            return {process.pid for process in left}
         for process in left:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        step = min(0.5, deadline_s)
-        psutil.wait_procs(left, timeout=step)
-        deadline_s -= step
-        if deadline_s <= 0:
-            return {process.pid for process in left if process.is_running()}
+        psutil.wait_procs(left, timeout=0.5)
     return set()
 
 

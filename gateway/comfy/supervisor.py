@@ -2,9 +2,9 @@
 
           answers            warm-up done
 starting ---------> warming -------------> ready
-   ^                   |                     |        drain(), stop()
-   |                   v                     v       from any state
-   +---- delay ---- crashed <----------------+     -> draining -> stopped
+   ^   |               |                     |     stop(), from any state
+   |   v               v                     v     -> draining -> stopped
+   +---- delay ---- crashed <----------------+
 """
 
 from __future__ import annotations
@@ -13,44 +13,24 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import aiohttp
 
 from gateway import errors
 from gateway.comfy import port, process
-from gateway.comfy.probe import Probe, Timings, hint
+from gateway.comfy.probe import Probe, Timings
 from gateway.comfy.process import Child
 from gateway.comfy.restart_plan import Record, exit_code, exit_sentence, restart_delay
+from gateway.comfy.snapshot import Snapshot, log_change
 from gateway.config import Settings
 from gateway.log import logger
 
-State = Literal["starting", "warming", "ready", "draining", "stopped", "crashed"]
-Reason = Literal["starting", "warming", "comfyui_down", "crash_loop", "draining"]
+__all__ = ["Snapshot", "Supervisor"]
 
 _LONGEST_PORT_PAUSE_S = 10.0
 _Act = Callable[..., Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """How ComfyUI stands."""
-
-    state: State = "starting"
-    #: Why jobs may not be sent; None when they may.
-    reason: Reason | None = "starting"
-    #: A sentence for operators.
-    detail: str | None = "ComfyUI is starting."
-    restarts: int = 0
-    was_ready_once: bool = False
-    pid: int | None = None
-    #: When this state began, seconds since the epoch.
-    since: float = 0.0
-    #: How the last run ended, -N for signal N; None when none has.
-    exit_status: int | None = None
-    #: The last lines of the run that ended last.
-    last_lines: str = ""
 
 
 class Supervisor:
@@ -123,17 +103,6 @@ class Supervisor:
         self._ask(None, act)
         await self._or_the_end(done)
 
-    async def drain(self) -> None:
-        """Say "draining" from now on, and start nothing anew; ComfyUI itself goes on."""
-        done = asyncio.Event()
-
-        async def act() -> None:
-            self._tell(state="draining", reason="draining", detail="The gateway is draining.")
-            done.set()
-
-        self._ask(None, act)
-        await self._or_the_end(done)
-
     async def stop(self) -> None:
         """End ComfyUI with everything it started; returns when nothing of it is left."""
         if self._owner is None:
@@ -172,8 +141,6 @@ class Supervisor:
 
     async def _begin(self) -> None:
         """Start a run, unless a stranger holds the port."""
-        if self.snapshot.state == "draining":
-            return
         host, number = self._settings.direct_address, self._settings.comfyui_port_host
         if not await asyncio.to_thread(port.is_free, host, number):
             await self._wait_for_port(number)
@@ -242,27 +209,24 @@ class Supervisor:
         self._ready_at, self._record = None, self._record.ended(ready_s)
         lines = "\n".join(child.last_lines) if child else ""
         ended: dict[str, Any] = {"pid": None, "exit_status": status, "last_lines": lines}
-        if self.snapshot.state == "draining":
-            self._tell(state="draining", detail=sentence, **ended)
-            return
         self._restart_reason = reason
-        gives_up = reason == "crash" and not self._settings.always_restart_comfyui
+        by_itself = reason in ("crash", "startup_timeout")
+        gives_up = by_itself and not self._settings.always_restart_comfyui
         self._tell(**self._crash_told(sentence, gives_up), **ended)
         if gives_up:
-            self._gave_up.set_result(exit_code(status))
+            self._gave_up.set_result(exit_code(status) if reason == "crash" else 1)
             return
         self._beside(self._begin_after(self._record.delay))
 
     def _crash_told(self, sentence: str, gives_up: bool) -> dict[str, Any]:
         record = self._record
+        detail = f"{sentence} It is started again in {record.delay:g} s."
         if gives_up:
             detail = f"{sentence} ALWAYS_RESTART_COMFYUI=false: it is not started again."
-            return {"state": "crashed", "reason": "comfyui_down", "detail": detail}
-        detail = f"{sentence} It is started again in {record.delay:g} s."
-        if not record.is_loop:
-            return {"state": "crashed", "reason": "comfyui_down", "detail": detail}
-        detail = f"Crash loop: {record.never_ready} starts in a row never became ready. {detail}"
-        return {"state": "crashed", "reason": "crash_loop", "detail": detail}
+        elif record.is_loop:
+            starts = f"Crash loop: {record.never_ready} starts in a row never became ready."
+            detail = f"{starts} {detail}"
+        return {"state": "crashed", "reason": "comfyui_down", "detail": detail}
 
     async def _stop(self) -> None:
         await self._cancel_side_tasks()
@@ -276,15 +240,14 @@ class Supervisor:
     def _tell(self, **changes: Any) -> None:
         """Replace the snapshot, and say so."""
         before, now = self.snapshot, replace(self.snapshot, **changes)
-        if before.state in ("draining", "stopped") and now.state not in ("draining", "stopped"):
-            return
-        if now.state == "starting" and before.reason == "crash_loop":
+        if self._record.is_loop and now.reason in ("starting", "warming", "comfyui_down"):
+            # It is one until a start reaches ready.
             now = replace(now, reason="crash_loop")
         if now.state != before.state:
             now = replace(now, since=time.time())
         self.snapshot = now
         (self._is_ready.set if now.reason is None else self._is_ready.clear)()
-        _log_change(before, now)
+        log_change(before, now)
         for listener in self._listeners:
             listener(now)
 
@@ -313,7 +276,7 @@ class Supervisor:
 
     async def _until_it_answers(self, child: Child) -> None:
         run, limit = self._run, self._timings.start_timeout_s
-        host, number = self._settings.direct_address, self._settings.comfyui_port_host
+        number = self._settings.comfyui_port_host
         hint_at = self._timings.hint_after_s
         async for waited_s in self._probe.until_it_answers():
             if limit is not None and waited_s > limit:
@@ -322,7 +285,7 @@ class Supervisor:
                 return
             if waited_s >= hint_at:
                 hint_at = waited_s + self._timings.hint_every_s
-                detail = await hint(child.guardian_pid, host, number)
+                detail = await self._still_starting(child, waited_s)
                 self._ask(run, self._note, detail)
         if await asyncio.to_thread(port.owner, child.guardian_pid, number) == "stranger":
             who = await asyncio.to_thread(port.holder, number)
@@ -330,6 +293,14 @@ class Supervisor:
             self._ask(run, self._end_run, "port_taken", sentence)
             return
         self._ask(run, self._answered)
+
+    async def _still_starting(self, child: Child, waited_s: float) -> str:
+        host, number = self._settings.direct_address, self._settings.comfyui_port_host
+        if self._settings.cmd:
+            found = await asyncio.to_thread(port.listeners, child.guardian_pid)
+            return port.missing_flag(found, host, number)
+        last = f" Its last line: {child.last_lines[-1]}" if child.last_lines else ""
+        return f"ComfyUI is still starting after {waited_s:.0f} s.{last}"
 
     async def _warm(self) -> None:
         run, failures = self._run, 0
@@ -386,13 +357,3 @@ def _told(failure: Exception) -> str:
 
 def _log_line(line: str) -> None:
     logger.info(line, source="comfyui")
-
-
-def _log_change(before: Snapshot, now: Snapshot) -> None:
-    if now.state == before.state and now.detail == before.detail:
-        return
-    if now.state == "crashed" and now.reason == "crash_loop" != before.reason:
-        logger.error(now.detail, state=now.state, last_lines=now.last_lines)
-        return
-    say = logger.warning if now.reason in ("comfyui_down", "crash_loop") else logger.info
-    say(now.detail or "ComfyUI is ready.", state=now.state, pid=now.pid)
