@@ -171,6 +171,16 @@ class Inputs:
             self._ledger.hold(job_id, [fetched.name])
         return fetched.name
 
+    async def admit_folder(self, name: str, *, location: str) -> None:
+        """Check the name of a folder of pictures; raises InvalidInput."""
+        if names.is_plausible(name):
+            there = await asyncio.to_thread(names.find, self._folders, name, is_folder=True)
+            if there:
+                return
+        refusal = await asyncio.to_thread(names.refusal, self._folders, name, self._ledger.is_ours)
+        refusal.location = location
+        raise refusal
+
     async def admit_directory(self, values: list[str], *, location: str) -> list[Admitted]:
         """Return what each entry of a `directory` list means; raises as `admit`."""
         return [

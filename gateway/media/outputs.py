@@ -50,7 +50,7 @@ class Described:
 def locate(folders: Folders, filename: str, subfolder: str, kind: str) -> Path:
     """Return where an output lies; raises OutputMissing. It touches the disk."""
     folder = folders.of(kind)
-    shown = f"{subfolder}/{filename}" if subfolder else filename
+    shown = (f"{subfolder}/{filename}" if subfolder else filename)[:1024]
     if folder is None:
         raise errors.OutputMissing(
             f"ComfyUI reported {shown!r} of type {kind!r}, which is no folder."
@@ -61,7 +61,7 @@ def locate(folders: Folders, filename: str, subfolder: str, kind: str) -> Path:
             f"ComfyUI reported {shown!r}, which leads out of {folder}.",
             hint="A custom node saves elsewhere; outputs must lie in ComfyUI's own folders.",
         )
-    if not path.is_file():
+    if not _is_file(path):
         # ComfyUI appends "temp" to what --temp-directory names.
         wanted = folder.parent if kind == "temp" else folder
         raise errors.OutputMissing(
@@ -76,6 +76,14 @@ def _inside(folder: Path, name: str) -> Path | None:
         return names.inside(folder, name)
     except (OSError, ValueError):
         return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # Longer than the file system takes.
+        return False
 
 
 async def describe(path: Path) -> Described:

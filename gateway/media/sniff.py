@@ -150,8 +150,10 @@ def _frames(head: bytes) -> MediaType | None:
         return None
     if head[1] & 0xF6 == 0xF0:
         return AAC
-    is_valid = head[1] & 0x18 != 0x08 and head[1] & 0x06 and head[2] & 0xF0 not in (0x00, 0xF0)
-    return MP3 if is_valid and head[2] & 0x0C != 0x0C else None
+    # Layers II and III alone: layer I is as good as extinct, and UTF-16 begins like it.
+    is_layer = head[1] & 0x18 != 0x08 and head[1] & 0x06 in (0x02, 0x04)
+    is_rate = head[2] & 0xF0 not in (0x00, 0xF0) and head[2] & 0x0C != 0x0C
+    return MP3 if is_layer and is_rate else None
 
 
 def _svg(head: bytes) -> MediaType | None:
