@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,6 +92,8 @@ def _make_folders(settings: Settings) -> None:
         "TEMP_DIR": [settings.temp],
         "CACHE_DIR": [links(settings) / kind for kind in MODEL_FOLDERS],
         "STATE_DIR": [settings.state],
+        "MODEL_DIR": [settings.models],
+        "CUSTOM_NODES_DIR": [settings.custom_nodes],
     }
     problems = []
     for name, folders in needed.items():
@@ -102,8 +105,6 @@ def _make_folders(settings: Settings) -> None:
     if problems:
         raise errors.SettingsInvalid("\n".join(problems))
     # A shared models folder may well be read-only here; then others have filled it.
-    for folder in [settings.custom_nodes, *(settings.models / kind for kind in MODEL_FOLDERS)]:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
+    for kind in MODEL_FOLDERS:
+        with contextlib.suppress(OSError):
+            (settings.models / kind).mkdir(exist_ok=True)
