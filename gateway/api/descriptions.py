@@ -37,6 +37,7 @@ _JOB_ERRORS = (
     errors.OutputMissing,
     errors.EngineCrashed,
     errors.CredentialsLost,
+    errors.InternalError,
     errors.JobTimeout,
     errors.StorageFull,
 )
