@@ -17,6 +17,7 @@ _FLAGS = {
     "input": "--input-directory",
     "temp": "--temp-directory",
 }
+_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,13 @@ class Described:
 def locate(folders: Folders, filename: str, subfolder: str, kind: str) -> Path:
     """Return where an output lies; raises OutputMissing. It touches the disk."""
     folder = folders.of(kind)
-    shown = (f"{subfolder}/{filename}" if subfolder else filename)[:1024]
+    name = f"{subfolder}/{filename}" if subfolder else filename
+    shown = name[:_SHOWN]
     if folder is None:
         raise errors.OutputMissing(
             f"ComfyUI reported {shown!r} of type {kind!r}, which is no folder."
         )
-    path = _inside(folder, shown)
+    path = _inside(folder, name)
     if path is None:
         raise errors.OutputMissing(
             f"ComfyUI reported {shown!r}, which leads out of {folder}.",

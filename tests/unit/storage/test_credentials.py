@@ -1,0 +1,70 @@
+"""Which credential goes to which URL."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.schemas import BearerAuth, Credential
+from gateway.storage.credentials import matches, matching
+
+
+@pytest.mark.parametrize(
+    ("pattern", "url", "expected"),
+    [
+        ("https://a.com/x.png", "https://a.com/x.png", True),
+        ("https://a.com/x.png", "https://a.com/x.pngs", False),
+        ("https://a.com/x.png", "https://aXcom/x.png", False),
+        ("https://a.com/*", "https://a.com/x.png", True),
+        ("https://a.com/*", "https://a.com/b/x.png", False),
+        ("https://a.com/*", "https://a.com/", True),
+        ("https://a.com/**", "https://a.com/b/x.png", True),
+        ("https://a.com/**", "https://a.com.evil.com/b/x.png", False),
+        ("https://*.a.com/**", "https://cdn.a.com/b", True),
+        ("https://*.a.com/**", "https://evil.com/.a.com/b", False),
+        ("https://a.com/**/x.png", "https://a.com/b/c/x.png", True),
+        ("https://a.com/?.png", "https://a.com/x.png", True),
+        ("https://a.com/?.png", "https://a.com/xy.png", False),
+        ("https://a.com/x?y=1", "https://a.com/x?y=1", True),
+        ("**", "anything/at/all", True),
+        ("*", "anything/at/all", False),
+        ("***", "a/b", True),
+        ("", "", True),
+        ("", "a", False),
+        ("*", "", True),
+        ("https://a.com/(x|y)[z]", "https://a.com/(x|y)[z]", True),
+    ],
+)
+def test_patterns(pattern: str, url: str, expected: bool) -> None:
+    assert matches(pattern, url) is expected
+
+
+def test_the_first_match_wins() -> None:
+    first, second = (BearerAuth(type="bearer", token=token) for token in ("1", "2"))
+    credentials = [
+        Credential(url_pattern="https://a.com/b/**", auth=first),
+        Credential(url_pattern="**", auth=second),
+    ]
+
+    assert matching(credentials, "https://a.com/b/c") == first
+    assert matching(credentials, "https://a.com/c") == second
+    assert matching([], "https://a.com/c") is None
+
+
+def test_a_hostile_pattern_costs_no_time() -> None:
+    began = time.monotonic()
+
+    assert not matches("*a" * 200 + "b", "a" * 5000)
+    assert not matches("**a" * 200 + "b", "a" * 5000)
+    assert time.monotonic() - began < 5
+
+
+@given(st.text(max_size=50))
+def test_a_url_matches_itself_and_two_stars(url: str) -> None:
+    assert matches("**", url)
+    assert matches("*", url) is ("/" not in url)
+    if not {"*", "?"} & {*url}:
+        assert matches(url, url)
