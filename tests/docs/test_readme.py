@@ -1,0 +1,57 @@
+"""What README tells a newcomer to do works."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import struct
+from pathlib import Path
+
+import pytest
+
+from tests.docs.running import ROOT, running_gateway
+
+README = (ROOT / "README.md").read_text()
+CURL = re.compile(r"curl -sS http://\S+:3000/prompt .*$", re.MULTILINE)
+
+
+def told_by_run_sh() -> str:
+    found = re.search(
+        r"\"  (curl -sS http://.*)\" \\$", (ROOT / "run.sh").read_text(), re.MULTILINE
+    )
+    assert found
+    return found[1].replace("$(url_host):$PORT", "127.0.0.1:3000")
+
+
+def commands() -> dict[str, str]:
+    quickstart = (ROOT / "docs" / "quickstart.md").read_text()
+    [of_readme], [of_quickstart] = CURL.findall(README), CURL.findall(quickstart)
+    return {"README": of_readme, "quickstart": of_quickstart, "run.sh": told_by_run_sh()}
+
+
+def test_the_curl_is_the_same_wherever_it_is_told() -> None:
+    assert len(set(commands().values())) == 1
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
+async def test_the_curl_shows_a_picture(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "warmup", tmp_path / "warmup")
+    async with running_gateway(tmp_path) as gateway:
+        command = commands()["README"].replace("http://127.0.0.1:3000", gateway.url)
+        process = await asyncio.create_subprocess_shell(command, cwd=tmp_path)
+        assert await process.wait() == 0
+    picture = (tmp_path / "picture.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert struct.unpack(">II", picture[16:24]) == (512, 512)
+
+
+def test_the_first_screen_holds_what_one_needs() -> None:
+    first_screen = README.splitlines()[:36]
+    commands = [line.strip() for line in first_screen if line.startswith("    ")]
+    assert [line.split()[0] for line in commands] == ["bash", "curl", "bash", "bash"]
+    assert [line for line in commands if line.startswith("bash")] == [
+        "bash run.sh local",
+        "bash run.sh",
+        "bash run.sh test",
+    ]
