@@ -7,6 +7,8 @@ import json
 import os
 import sys
 
+import uvloop
+
 from gateway.comfy.process import spawn
 
 
@@ -18,4 +20,4 @@ async def main(command: list[str]) -> None:
     await child.wait()
 
 
-asyncio.run(main(sys.argv[1:]))
+uvloop.run(main(sys.argv[1:]))

@@ -34,6 +34,12 @@ async def started(command: list[str], lines: list[str]) -> Child:
     return await spawn(command, cwd=None, env=os.environ, on_line=lines.append)
 
 
+async def freeze(pid: int) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    frozen = psutil.Process(pid)
+    await wait_until(lambda: frozen.status() == psutil.STATUS_STOPPED, description="it is frozen")
+
+
 def python(code: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-u", "-c", code]
 
@@ -106,7 +112,7 @@ async def test_stop_kills_what_is_frozen(mine: Programs) -> None:
     child = await started(mine.server(*FAMILY), [])
     assert child.pid is not None
     await wait_until(lambda: can_connect(mine.port), description="the port answers")
-    os.kill(child.pid, signal.SIGSTOP)
+    await freeze(child.pid)
 
     assert await child.stop(0.1) == -signal.SIGKILL
     assert not mine.left()
@@ -118,7 +124,7 @@ async def test_stop_does_not_need_the_guardian(
     monkeypatch.setattr(process, "_GUARDIAN_TIMEOUT_S", 0.1)
     child = await started(mine.server(*FAMILY), [])
     await wait_until(lambda: can_connect(mine.port), description="the port answers")
-    os.kill(child.guardian_pid, signal.SIGSTOP)
+    await freeze(child.guardian_pid)
 
     assert await child.stop(0.1) == -signal.SIGKILL
     assert not mine.left()
