@@ -24,8 +24,9 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table on standard output."""
     terminal = sys.stdout.isatty()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, no_wrap=not terminal, overflow="fold")
+    for number, column in enumerate(columns):
+        # The first is what one copies: a narrow terminal folds the others.
+        table.add_column(column, no_wrap=number == 0 or not terminal, overflow="fold")
     for row in rows:
         table.add_row(*row)
     Console(width=None if terminal else _WIDE, markup=False, highlight=False).print(table)
