@@ -26,9 +26,7 @@ def main(descriptor: int, command: list[str]) -> int:
     """Run the command until it ends, or the gateway does; return its wait status."""
     # A descendant that lost its parent, in whatever session, becomes ours, so it can be found.
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    # Inherited descriptors pass on to the command; a duplicate is closed on exec.
-    lifeline = os.dup(descriptor)
-    os.close(descriptor)
+    lifeline = _alone(descriptor)
     wakeup, wakeup_writer = os.pipe()
     for end in (wakeup, wakeup_writer):
         os.set_blocking(end, False)
@@ -41,6 +39,15 @@ def main(descriptor: int, command: list[str]) -> int:
     status = _attend(child, lifeline, wakeup)
     ended = _end_descendants(child)
     return ended if status is None else status
+
+
+def _alone(descriptor: int) -> int:
+    """Keep this descriptor and the standard ones, and let none pass on to the command."""
+    # An inherited one passes on; a duplicate does not. uvloop leaves others open, too.
+    lifeline = os.dup(descriptor)
+    os.closerange(3, lifeline)
+    os.closerange(lifeline + 1, os.sysconf("SC_OPEN_MAX"))
+    return lifeline
 
 
 def _attend(child: int, lifeline: int, wakeup: int) -> int | None:

@@ -46,6 +46,11 @@ def lives(pid: int) -> bool:
     return False
 
 
+def hosted(command: list[str]) -> list[str]:
+    """Return a command that spawns another as the gateway does."""
+    return [sys.executable, str(HERE / "host.py"), *command]
+
+
 @dataclass
 class Programs:
     """Commands of one test; what is left of them afterwards is told, and killed."""
@@ -60,7 +65,7 @@ class Programs:
 
     def host(self, *flags: str) -> list[str]:
         """Return a command that spawns the tiny engine as the gateway does."""
-        return [sys.executable, str(HERE / "host.py"), *self.server(*flags)]
+        return hosted(self.server(*flags))
 
     def left(self) -> list[psutil.Process]:
         """Return the processes of this test that still run."""

@@ -17,7 +17,7 @@ import pytest
 
 from gateway.comfy import process
 from gateway.comfy.process import Child, environment, spawn
-from tests.child_programs import Programs, can_connect, family, lives, programs
+from tests.child_programs import Programs, can_connect, family, hosted, lives, programs
 from tests.waiting import wait_until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
@@ -184,14 +184,24 @@ async def test_the_guardian_is_small(mine: Programs) -> None:
 
 
 async def test_the_child_keeps_none_of_our_descriptors() -> None:
+    code = """if True:
+        import json, os
+        def is_open(fd):
+            try:
+                return os.fstat(fd)
+            except OSError:
+                return None
+        print(json.dumps({str(fd): fd for fd in range(3, 256) if is_open(fd)}))
+    """
     lines: list[str] = []
-    code = (
-        "import os\nfor fd in range(3, 64):\n try: os.fstat(fd); print(fd)\n except OSError: pass"
-    )
     child = await started(python(code), lines)
-
     assert await child.wait() == 0
-    assert lines == []
+    assert lines == ["{}"]
+
+    host = await asyncio.to_thread(
+        subprocess.run, hosted(python(code)), capture_output=True, check=True, text=True
+    )
+    assert json.loads(host.stdout).keys() == {"guardian"}
 
 
 async def test_our_secrets_are_not_passed_on() -> None:
