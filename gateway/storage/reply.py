@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.storage import failures
 from gateway.storage.failures import FetchFailed, Verdict
@@ -65,8 +66,9 @@ class Reply:
                 yield chunk
         except failures.CAUGHT as failure:
             raise failures.translated(failure) from failure
-        if protocol is not None and protocol.exception() is not None:
-            # The bytes past the announced end came with the last of it.
+        last = protocol.exception() if protocol is not None else None
+        if isinstance(last, HttpProcessingError):
+            # Bytes past the announced end were read as the head of another answer.
             raise FetchFailed(_TOO_LONG)
 
 

@@ -1,0 +1,563 @@
+"""Fetches over real sockets, from hosts that behave and hosts that do not."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import errors
+from gateway.schemas import Auth, BasicAuth, BearerAuth, HeaderAuth, QueryAuth
+from gateway.storage.address import OperatorHeader
+from gateway.storage.fetcher import Fetcher, FetchRequest
+from gateway.storage.guard import NetworkGuard
+from gateway.storage.http import HttpProvider, Timeouts
+from gateway.storage.transfer import Patience
+from tests.waiting import wait_until
+
+BODY = bytes(range(256)) * 4096  # 1 MiB
+OTHER = bytes(reversed(BODY))
+HALF = len(BODY) // 2
+OK = "HTTP/1.1 200 OK"
+BEARER = BearerAuth(type="bearer", token="secret")
+
+
+@dataclass
+class Asked:
+    target: str
+    headers: dict[str, str]
+    #: Whether the client has hung up.
+    gone: Callable[[], bool]
+
+    @property
+    def start(self) -> int:
+        return int(self.headers.get("range", "bytes=0-")[6:-1])
+
+
+Answer = Callable[[Asked, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Host:
+    """A server of bytes, exactly as a test writes them; one request for each connection."""
+
+    port: int = 0
+    asked: list[Asked] = field(default_factory=list)
+    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def url(self, path: str = "/x", host: str = "127.0.0.1") -> str:
+        return f"http://{host}:{self.port}{path}"
+
+    def on(self, path: str, *answers: Answer) -> str:
+        """Answer a path so, in turn; the last answer stays."""
+        self.answers[path] = list(answers)
+        return self.url(path)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.tasks.add(task)
+        try:
+            raw = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            first, *lines = raw.strip().split("\r\n")
+            pairs = (line.split(": ", 1) for line in lines)
+            headers = {name.lower(): value for name, value in pairs}
+            asked = Asked(first.split()[1], headers, reader.at_eof)
+            self.asked.append(asked)
+            answers = self.answers[asked.target.partition("?")[0]]
+            await (answers.pop(0) if len(answers) > 1 else answers[0])(asked, writer)
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            self.tasks.discard(task)
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[Host]:
+    found = Host()
+    server = await asyncio.start_server(found.serve, "127.0.0.1", 0)
+    found.port = server.sockets[0].getsockname()[1]
+    yield found
+    server.close()
+    await wait_until(lambda: not found.tasks, description="every client has hung up")
+
+
+def says(head: str, body: bytes = b"", **headers: object) -> Answer:
+    """Answer with these bytes and hang up; a length that is given is not checked."""
+    lines = {"Content-Length": len(body), **{k.replace("_", "-"): v for k, v in headers.items()}}
+    text = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value is not None)
+
+    async def answer(_: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"{head}\r\n{text}\r\n".encode() + body)
+
+    return answer
+
+
+def partial(
+    body: bytes, version: str | None = '"1"', cut: int | None = None, shift: int = 0
+) -> Answer:
+    """Answer a range of `body`, whatever If-Range says, up to `cut`."""
+
+    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        start = asked.start + shift
+        where = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        status = "HTTP/1.1 206 Partial Content" if "range" in asked.headers else OK
+        await says(
+            status,
+            body[start:cut],
+            Content_Length=len(body) - start,
+            Content_Range=where,
+            ETag=version,
+        )(asked, writer)
+
+    return answer
+
+
+async def silence(asked: Asked, _: asyncio.StreamWriter) -> None:
+    await wait_until(asked.gone, description="the client is tired of it")
+
+
+async def hang_up(_: Asked, __: asyncio.StreamWriter) -> None:
+    return
+
+
+def redirect(target: str, status: int = 302) -> Answer:
+    return says(f"HTTP/1.1 {status} Found", b"moved", Location=target)
+
+
+FetchUrl = Callable[..., Awaitable[bytes]]
+
+
+@dataclass
+class Setup:
+    """Opens a fetcher, fetches one URL, returns its bytes."""
+
+    folder: Path
+
+    async def __call__(
+        self,
+        url: str,
+        auth: Auth | None = None,
+        *,
+        limit: int = 10 << 20,
+        allow: tuple[str, ...] = ("127.0.0.0/8", "localhost"),
+        **how: Any,
+    ) -> bytes:
+        http = HttpProvider(
+            NetworkGuard(allow),
+            timeouts=Timeouts(connect=1.0, stall=0.3),
+            **{"proxies": {}, **how},
+        )
+        patience = Patience(attempts=3, wait_initial=0.01, wait_max=0.05)
+        async with Fetcher(http, patience=patience).run() as fetcher:
+            fetched = await fetcher.fetch(
+                FetchRequest(
+                    url=url,
+                    auth=auth,
+                    folder=self.folder,
+                    stem="x",
+                    limit_bytes=limit,
+                    name=lambda path, arrival: "x.bin",
+                    location="prompt.3.inputs.image",
+                )
+            )
+        return fetched.path.read_bytes()
+
+    async def refused(self, *args: Any, **how: Any) -> errors.GatewayError:
+        refusal = await refused(self, *args, **how)
+        assert not self.folder.exists() or list(self.folder.iterdir()) == []
+        assert refusal.location == "prompt.3.inputs.image"
+        return refusal
+
+
+async def refused(fetch: Setup, *args: Any, **how: Any) -> errors.GatewayError:
+    with pytest.raises(errors.GatewayError) as caught:
+        await fetch(*args, **how)
+    return caught.value
+
+
+@pytest.fixture
+def fetch(tmp_path: Path) -> Setup:
+    return Setup(tmp_path / "in")
+
+
+async def test_a_file_with_a_length_and_one_without(fetch: Setup, host: Host) -> None:
+    chunked = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (BODY[:9], BODY[9:]))
+    with_length = host.on("/a", says(OK, BODY))
+    without = host.on(
+        "/b", says(OK, chunked + b"0\r\n\r\n", Content_Length=None, Transfer_Encoding="chunked")
+    )
+    until_the_end = host.on("/c", says("HTTP/1.0 200 OK", BODY, Content_Length=None))
+
+    assert [await fetch(url) for url in (with_length, without, until_the_end)] == [BODY] * 3
+    assert host.asked[0].headers["accept-encoding"] == "identity"
+
+
+async def test_a_broken_transfer_goes_on_where_it_broke(fetch: Setup, host: Host) -> None:
+    url = host.on("/x", partial(BODY, cut=HALF), partial(BODY))
+
+    assert await fetch(url) == BODY
+    assert [(a.headers.get("range"), a.headers.get("if-range")) for a in host.asked] == [
+        (None, None),
+        (f"bytes={HALF}-", '"1"'),
+    ]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        pytest.param(says(OK, OTHER, ETag='"2"'), id="a new version as a whole"),
+        pytest.param(partial(OTHER, '"2"'), id="a part of a new version"),
+        pytest.param(partial(OTHER, shift=1), id="another part than was asked for"),
+        pytest.param(says("HTTP/1.1 416 No"), id="a range that is not there"),
+    ],
+)
+async def test_two_versions_are_never_stitched(fetch: Setup, host: Host, second: Answer) -> None:
+    url = host.on("/x", partial(BODY, cut=HALF), second, says(OK, OTHER, ETag='"2"'))
+
+    assert await fetch(url) == OTHER
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"ETag": 'W/"1"'},
+        {"Last_Modified": "Sat, 21 Nov 2026 04:00:00 GMT", "Date": "Sat, 21 Nov 2026 04:00:30 GMT"},
+        {"Content_Encoding": "x-other", "ETag": '"1"'},
+    ],
+)
+async def test_without_a_strong_validator_it_begins_again(
+    fetch: Setup, host: Host, headers: dict[str, str]
+) -> None:
+    cut = says(OK, BODY[:HALF], **{"Content_Length": len(BODY), **headers})
+    url = host.on("/x", cut, says(OK, OTHER))
+
+    assert await fetch(url) == OTHER
+    assert "range" not in host.asked[1].headers
+
+
+async def test_an_old_date_is_validator_enough(fetch: Setup, host: Host) -> None:
+    dates = {
+        "Last_Modified": "Sat, 21 Nov 2026 04:00:00 GMT",
+        "Date": "Sat, 21 Nov 2026 05:00:00 GMT",
+    }
+    cut = says(OK, BODY[:HALF], **{"Content_Length": len(BODY), **dates})
+    url = host.on("/x", cut, partial(BODY, None))
+
+    assert await fetch(url) == BODY
+    assert host.asked[1].headers["if-range"] == "Sat, 21 Nov 2026 04:00:00 GMT"
+
+
+async def test_a_host_that_always_breaks_off_is_given_up(fetch: Setup, host: Host) -> None:
+    url = host.on("/x", says(OK, BODY[:HALF], Content_Length=len(BODY)))
+
+    refusal = await fetch.refused(url)
+
+    assert "broke off" in refusal.message
+    assert refusal.details["fault"] == "host"
+    assert len(host.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        says("HTTP/1.1 500 Oops"),
+        says("HTTP/1.1 503 Busy", Retry_After="0"),
+        says("HTTP/1.1 429 Slow down", Retry_After="Sat, 21 Nov 2026 04:00:00 GMT"),
+        says("HTTP/1.1 408 Timeout"),
+        hang_up,
+    ],
+)
+async def test_what_may_pass_is_tried_again(fetch: Setup, host: Host, failing: Answer) -> None:
+    url = host.on("/x", failing, failing, says(OK, BODY))
+
+    assert await fetch(url) == BODY
+
+
+@pytest.mark.parametrize("status", [204, 206, 304, 400, 401, 403, 404, 410, 451])
+async def test_what_will_not_pass_is_told_at_once(fetch: Setup, host: Host, status: int) -> None:
+    url = host.on("/x", says(f"HTTP/1.1 {status} No", b"", ETag='"1"'))
+
+    refusal = await fetch.refused(url)
+
+    assert type(refusal) is errors.InputNotFetched
+    assert f"the host answered {status}" in refusal.message
+    assert refusal.details["fault"] == "url"
+    assert len(host.asked) == 1
+
+
+async def test_a_pause_that_the_host_asks_for_is_kept(fetch: Setup, host: Host) -> None:
+    url = host.on("/x", says("HTTP/1.1 429 Slow down", Retry_After="1"), says(OK, BODY))
+    began = time.monotonic()
+
+    await fetch(url)
+
+    assert time.monotonic() - began >= 1
+
+
+async def test_a_silent_host_is_given_up(fetch: Setup, host: Host) -> None:
+    async def stops(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await says(OK, BODY[:10], Content_Length=len(BODY))(asked, writer)
+        await silence(asked, writer)
+
+    for path, answer in (("/never", silence), ("/stops", stops)):
+        began = time.monotonic()
+        refusal = await fetch.refused(host.on(path, answer))
+
+        assert "for too long" in refusal.message
+        assert time.monotonic() - began < 5
+    # Each silence costs the caller the whole timeout: one more try, and no third.
+    assert len(host.asked) == 4
+
+
+async def test_a_host_that_stops_once_is_forgiven(fetch: Setup, host: Host) -> None:
+    assert await fetch(host.on("/x", silence, says(OK, BODY))) == BODY
+
+
+async def test_nobody_listens(fetch: Setup, host: Host) -> None:
+    free = await asyncio.start_server(host.serve, "127.0.0.1", 0)
+    port = free.sockets[0].getsockname()[1]
+    free.close()
+    await free.wait_closed()
+
+    refusal = await fetch.refused(f"http://127.0.0.1:{port}/x")
+
+    assert "no connection" in refusal.message
+
+
+async def test_a_name_that_does_not_resolve(fetch: Setup) -> None:
+    refusal = await fetch.refused("http://no-such-host.invalid/x")
+
+    assert refusal.details["reason"] in (
+        "its host name does not resolve",
+        "its host name could not be looked up just now",
+    )
+
+
+async def test_3_gb_are_refused_before_a_byte_is_read(fetch: Setup, host: Host) -> None:
+    async def large(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await says(OK, b"x", Content_Length=3 << 30)(asked, writer)
+        await silence(asked, writer)
+
+    began = time.monotonic()
+    refusal = await fetch.refused(host.on("/x", large))
+
+    assert (type(refusal), refusal.status) == (errors.InputTooLarge, 413)
+    assert "3,072 MB" in refusal.message
+    assert "MAX_INPUT_MB (10 MB)" in refusal.message
+    assert time.monotonic() - began < 0.3
+    assert len(host.asked) == 1
+
+
+async def test_a_body_without_end_is_cut_at_the_limit(fetch: Setup, host: Host) -> None:
+    async def endless(_: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"{OK}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        while True:
+            writer.write(b"%x\r\n%b\r\n" % (len(BODY), BODY))
+            await writer.drain()
+
+    refusal = await fetch.refused(host.on("/x", endless), limit=3 << 20)
+
+    assert type(refusal) is errors.InputTooLarge
+    assert len(host.asked) == 1
+
+
+@pytest.mark.parametrize("length", [len(BODY) - 1, 5, 0])
+async def test_a_body_longer_than_its_length_is_noticed(
+    fetch: Setup, host: Host, length: int
+) -> None:
+    refusal = await fetch.refused(host.on("/x", says(OK, BODY, Content_Length=length)))
+
+    assert refusal.details["fault"] == "host"
+
+
+@pytest.mark.parametrize("length", ["-5", "many", "5, 6"])
+async def test_a_length_that_is_none_is_an_answer_that_is_none(
+    fetch: Setup, host: Host, length: str
+) -> None:
+    refusal = await fetch.refused(host.on("/x", says(OK, BODY, Content_Length=length)))
+
+    assert "not valid HTTP" in refusal.message
+
+
+async def test_a_body_compressed_unasked_is_unpacked_within_the_limit(
+    fetch: Setup, host: Host
+) -> None:
+    fine = host.on("/a", says(OK, gzip.compress(BODY), Content_Encoding="gzip"))
+    bomb = host.on("/b", says(OK, gzip.compress(bytes(64 << 20)), Content_Encoding="gzip"))
+
+    assert await fetch(fine) == BODY
+    (fetch.folder / "x.bin").unlink()
+    assert type(await fetch.refused(bomb)) is errors.InputTooLarge
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_are_followed(fetch: Setup, host: Host, status: int) -> None:
+    host.on("/deep/y", redirect("../z?a=%2F", status))
+    host.on("/z", says(OK, BODY))
+
+    assert await fetch(host.on("/x", redirect("/deep/y", status))) == BODY
+    assert host.asked[-1].target == "/z?a=%2F"
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("http://169.254.169.254/latest/meta-data", "not on the public internet"),
+        ("http://2852039166/", "not on the public internet"),
+        ("http://[::ffff:169.254.169.254]/", "not on the public internet"),
+        ("http://192.168.0.1/", "not on the public internet"),
+        ("http://0.0.0.0/", "not on the public internet"),
+        ("file:///etc/passwd", "no http or https URL"),
+        ("ftp://127.0.0.1/", "no http or https URL"),
+        ("", "no http or https URL"),
+        ("/x", "more than 10 times"),
+    ],
+)
+async def test_a_redirect_is_judged_like_a_url(
+    fetch: Setup, host: Host, target: str, said: str
+) -> None:
+    refusal = await fetch.refused(host.on("/x", redirect(target)))
+
+    assert type(refusal) is errors.InputNotFetched
+    assert said in refusal.message
+    assert "169.254" not in refusal.message
+
+
+async def test_a_name_that_leads_inside_is_refused(fetch: Setup, host: Host) -> None:
+    host.on("/x", says(OK, BODY))
+
+    refusal = await fetch.refused(host.url(host="localhost"), allow=())
+
+    assert "not on the public internet" in refusal.message
+    assert "ALLOW_PRIVATE_NETWORKS" in str(refusal.hint)
+    assert host.asked == []
+    assert await fetch(host.url(host="localhost"), allow=("localhost",)) == BODY
+
+
+@pytest.mark.parametrize(
+    ("auth", "user", "header", "value", "target"),
+    [
+        (BEARER, "", "authorization", "Bearer secret", "/x?a=1"),
+        (
+            BasicAuth(type="basic", username="u", password="p"),
+            "",
+            "authorization",
+            "Basic " + base64.b64encode(b"u:p").decode(),
+            "/x?a=1",
+        ),
+        (
+            HeaderAuth(type="header", header_name="X-Key", header_value="v"),
+            "",
+            "x-key",
+            "v",
+            "/x?a=1",
+        ),
+        (
+            QueryAuth(type="query", query_param="key", query_value="a b"),
+            "",
+            "authorization",
+            None,
+            "/x?a=1&key=a+b",
+        ),
+        (
+            None,
+            "u:p%40@",
+            "authorization",
+            "Basic " + base64.b64encode(b"u:p@").decode(),
+            "/x?a=1",
+        ),
+    ],
+)
+async def test_credentials_arrive(
+    fetch: Setup,
+    host: Host,
+    auth: Auth | None,
+    user: str,
+    header: str,
+    value: str | None,
+    target: str,
+) -> None:
+    host.on("/x", says(OK, BODY))
+
+    await fetch(f"http://{user}127.0.0.1:{host.port}/x?a=1", auth)
+
+    assert host.asked[0].headers.get(header) == value
+    assert host.asked[0].target == target
+
+
+@pytest.mark.parametrize(
+    "auth", [BEARER, QueryAuth(type="query", query_param="key", query_value="secret"), None]
+)
+async def test_credentials_stay_on_their_host(fetch: Setup, host: Host, auth: Auth | None) -> None:
+    def sent(asked: Asked) -> bool:
+        return "authorization" in asked.headers or "key=secret" in asked.target
+
+    elsewhere = host.url("/elsewhere", "localhost")
+    host.on("/here", redirect(elsewhere))
+    host.on("/elsewhere", redirect(host.url("/back")))
+    host.on("/back", says(OK, BODY))
+    host.on("/x", redirect("/here"))
+
+    await fetch(f"http://u:secret@127.0.0.1:{host.port}/x", auth)
+
+    # Once dropped they stay dropped, also where the way leads back.
+    assert [sent(asked) for asked in host.asked] == [True, True, False, False]
+
+
+async def test_the_operator_s_header_goes_to_its_hosts_alone(fetch: Setup, host: Host) -> None:
+    host.on("/x", redirect(host.url("/y", "localhost")))
+    host.on("/y", says(OK, BODY))
+
+    await fetch(host.url("/x"), header=OperatorHeader("X-Op", "secret", ("127.0.0.1",)))
+    await fetch(host.url("/x"), header=OperatorHeader("X-Op", "secret", ("localhost",)))
+    await fetch(host.url("/x"), header=OperatorHeader("X-Op", "secret", ("*",)))
+
+    sent = ["x-op" in asked.headers for asked in host.asked]
+    assert sent == [True, False, False, True, True, True]
+
+
+async def test_a_caller_s_credentials_win_over_the_operator_s(fetch: Setup, host: Host) -> None:
+    host.on("/x", says(OK, BODY))
+
+    await fetch(host.url(), BEARER, header=OperatorHeader("authorization", "operator", ("*",)))
+
+    assert host.asked[0].headers["authorization"] == "Bearer secret"
+
+
+async def test_secrets_are_not_told(fetch: Setup, host: Host) -> None:
+    url = host.on("/x", says("HTTP/1.1 404 No")).replace("http://", "http://u:secret@")
+    auth = QueryAuth(type="query", query_param="key", query_value="secret")
+
+    refusal = await fetch.refused(f"{url}?token=secret", auth)
+
+    assert "secret" not in str(refusal.to_dict())
+    assert "/x?token=***" in refusal.message
+
+
+async def test_a_proxy_is_used_for_what_it_is_for(fetch: Setup, host: Host) -> None:
+    name = "http://files.invalid/x"
+    host.on(name, says(OK, BODY))
+    host.on("/x", says(OK, OTHER))
+    proxies = {"http": f"127.0.0.1:{host.port}", "no": "localhost"}
+
+    through = await fetch(name, allow=(), proxies=proxies)
+    past = await fetch(host.url(host="localhost"), proxies=proxies)
+    literal = await refused(fetch, "http://10.0.0.1/x", allow=(), proxies=proxies)
+    inside = await refused(fetch, "http://localhost/x", allow=(), proxies={"http": proxies["http"]})
+
+    assert (through, past) == (BODY, OTHER)
+    assert [asked.target for asked in host.asked] == [name, "/x"]
+    assert "not on the public internet" in literal.message
+    assert "not on the public internet" in inside.message
