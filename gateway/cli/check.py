@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import orjson
 
 from gateway import errors, graph, schemas
 from gateway.cli.failure import CommandFailed
 from gateway.cli.workflow_file import WorkflowFile
-from gateway.comfy import nodes
+from gateway.comfy import events, nodes
 
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
 
@@ -21,8 +20,9 @@ async def object_info(source: str) -> dict[str, Any]:
     """Return what a file or ComfyUI itself says of its node classes."""
     raw = await (_fetched(source) if source.startswith(("http://", "https://")) else _read(source))
     try:
-        found = orjson.loads(raw)
-    except orjson.JSONDecodeError as failure:
+        # Custom nodes put NaN and Infinity into what they say of themselves.
+        found = events.parse_json(raw)
+    except ValueError as failure:
         raise CommandFailed(f"{source} is not JSON: {failure}.") from None
     if not (isinstance(found, dict) and found):
         raise CommandFailed(f"{source} holds no node classes.")

@@ -131,6 +131,14 @@ class TestCheck:
         ended = checked(tmp_path, info, content)
         assert (ended.returncode, told in ended.stderr, ended.stdout) == (1, True, "")
 
+    def test_custom_nodes_may_say_nan(self, tmp_path: Path, info: str) -> None:
+        said = {
+            **OBJECT_INFO,
+            "Custom": {"input": {"required": {"x": ["FLOAT", {"max": float("inf")}]}}},
+        }
+        Path(info).write_text(json.dumps(said))
+        assert checked(tmp_path, info, workflow()).returncode == 0
+
     def test_a_comfyui_that_is_not_there(self, tmp_path: Path) -> None:
         path = tmp_path / "workflow.json"
         path.write_text(json.dumps(workflow()))
