@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -124,6 +126,24 @@ class Fetcher:
                 # Whoever asks from now on gets a fetch of their own.
                 self._forget(key, flight.task)
                 flight.task.cancel()
+
+    async def read(self, url: str, *, limit_bytes: int, auth: Auth | None = None) -> bytes:
+        """Return what a URL holds, for small things; raises as `fetch`."""
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="comfy-gateway-"))
+        request = FetchRequest(
+            url=url,
+            auth=auth,
+            folder=folder,
+            stem="content",
+            limit_bytes=limit_bytes,
+            name=lambda path, arrival: "content",
+            limit_name="the limit",
+        )
+        try:
+            fetched = await self.fetch(request)
+            return await asyncio.to_thread(fetched.path.read_bytes)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     def _start(self, key: tuple[Path, str], request: FetchRequest) -> _Flight:
         flight = _Flight(asyncio.create_task(self._fly(request), name=f"fetch {request.stem}"))

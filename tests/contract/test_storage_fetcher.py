@@ -172,6 +172,14 @@ async def test_what_is_there_already_is_not_fetched(
     assert host.asked == 0
 
 
+async def test_small_things_are_read(fetcher: Fetcher, host: Host) -> None:
+    host.may_finish.set()
+
+    assert await fetcher.read(host.url, limit_bytes=len(BODY)) == BODY
+    with pytest.raises(errors.InputTooLarge, match="larger .* than the limit"):
+        await fetcher.read(host.url, limit_bytes=len(BODY) - 1)
+
+
 async def test_each_asker_gets_a_refusal_of_its_own(
     fetcher: Fetcher, host: Host, folder: Path
 ) -> None:
