@@ -176,7 +176,7 @@ async def test_small_things_are_read(fetcher: Fetcher, host: Host) -> None:
     host.may_finish.set()
 
     assert await fetcher.read(host.url, limit_bytes=len(BODY)) == BODY
-    with pytest.raises(errors.InputTooLarge, match="larger .* than the limit"):
+    with pytest.raises(errors.InputTooLarge, match=r"larger .* than the limit"):
         await fetcher.read(host.url, limit_bytes=len(BODY) - 1)
 
 
