@@ -34,8 +34,8 @@ class Ring:
         return event
 
     def tail(self, count: int, source: str | None = None) -> list[dict[str, Any]]:
-        """Return the last lines, oldest first; `source` is "comfyui" for the child's alone."""
-        lines = [line for line in self._lines if source in (None, line.get("source"))]
+        """Return the last lines, oldest first; `source` is "comfyui" or "gateway" for one's own."""
+        lines = [line for line in self._lines if source in (None, line.get("source", "gateway"))]
         return lines[-count:] if count else []
 
 

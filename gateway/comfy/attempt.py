@@ -143,7 +143,7 @@ class Attempt:
         self.result.set_result(
             Execution(
                 self.prompt_id,
-                collect_files(self.workflow, self._outputs),
+                self.files(),
                 collect_texts(self.workflow, self._outputs),
                 self._cached,
                 self.node_errors,
@@ -152,6 +152,10 @@ class Attempt:
                 self._starts,
             )
         )
+
+    def files(self) -> list[FileRef]:
+        """Return the files it has reported so far."""
+        return collect_files(self.workflow, self._outputs)
 
     def fail(self, failure: BaseException) -> None:
         """Settle the attempt with a failure."""

@@ -14,7 +14,7 @@ import orjson
 
 from gateway import errors, graph, metrics
 from gateway.comfy import events
-from gateway.comfy.attempt import Attempt, Execution, Progress
+from gateway.comfy.attempt import Attempt, Execution, FileRef, Progress
 from gateway.comfy.nodes import Catalog
 from gateway.log import logger
 
@@ -54,6 +54,12 @@ class Comfy:
         self._queue_seen: tuple[set[str], set[str]] | None = None
         self._alive_at = time.monotonic()
         self.on_free: Callable[[], None] = lambda: None
+        self.on_leftovers: Callable[[list[FileRef]], None] = lambda _: None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether prompts may be sent; a WebSocket that is being mended does not count."""
+        return self._connected.is_set()
 
     @property
     def occupied(self) -> int:
@@ -86,6 +92,7 @@ class Comfy:
             lost = errors.EngineLost(reason, started=attempt.started, last_lines=last_lines)
             attempt.fail(lost)
             attempt.over.set()
+            self._leave(attempt)
         self.on_free()
 
     # What ComfyUI knows
@@ -117,6 +124,8 @@ class Comfy:
         attempt = Attempt(
             prompt_id, workflow, on_progress, metrics.observe_node, loop.create_future()
         )
+        if not self._connected.is_set():
+            raise errors.EngineLost("ComfyUI is not connected.", started=False)
         # Registered before it is sent: its first frame may overtake the answer to the POST.
         if not self._attempts:
             self._alive_at = time.monotonic()
@@ -226,7 +235,16 @@ class Comfy:
     def _settled(self, attempt: Attempt) -> None:
         if self._attempts.pop(attempt.prompt_id, None) is not None:
             self._to_forget.append(attempt.prompt_id)
+            self._leave(attempt)
             self.on_free()
+
+    def _leave(self, attempt: Attempt) -> None:
+        """Hand over the files of a run that nobody will collect."""
+        result = attempt.result
+        if not result.done() or result.cancelled() or result.exception() is not None:
+            files = attempt.files()
+            if files:
+                self.on_leftovers(files)
 
     # Frames
 

@@ -81,6 +81,17 @@ async def _encoded(part: FilePart) -> AsyncIterator[bytes]:
         await asyncio.to_thread(file.close)
 
 
+async def raw_chunks(path: Path, size: int) -> AsyncIterator[bytes]:
+    """Yield a file as it is; raises OSError when it is not `size` bytes long."""
+    file = await asyncio.to_thread(path.open, "rb")
+    try:
+        for start in range(0, size, CHUNK):
+            piece = min(CHUNK, size - start)
+            yield _exactly(await asyncio.to_thread(file.read, piece), piece)
+    finally:
+        await asyncio.to_thread(file.close)
+
+
 def _read_encoded(file: BinaryIO, size: int) -> bytes:
     return pybase64.b64encode(_exactly(file.read(size), size))
 

@@ -192,7 +192,7 @@ class SqliteStore:
                 cancelled.append(lease)
         return lost, cancelled
 
-    async def progress(self, lease: Lease, data: dict[str, Any]) -> None:
+    def progress(self, lease: Lease, data: dict[str, Any]) -> None:
         """See `Store.progress`."""
         self._progress.setdefault(lease.job.id, {}).update(data)
 

@@ -78,7 +78,7 @@ class Store(Protocol):
         """Keep leases alive; return (lost, asked to cancel): stop these now."""
         ...
 
-    async def progress(self, lease: Lease, data: dict[str, Any]) -> None:
+    def progress(self, lease: Lease, data: dict[str, Any]) -> None:
         """Tell how far a job is; may be lost."""
         ...
 

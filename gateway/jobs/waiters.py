@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from gateway.jobs.job import Change, Job
@@ -16,7 +17,8 @@ class Waiters:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: dict[str, set[asyncio.Future[Job]]] = {}
-        self._failure: BaseException | None = None
+        self._interested: Counter[str] = Counter()
+        self._reason: Callable[[str], Exception] | None = None
 
     async def run(self, changes: AsyncIterator[Change]) -> None:
         """Settle futures as jobs end; runs as long as the gateway."""
@@ -28,14 +30,19 @@ class Waiters:
 
     @asynccontextmanager
     async def expect(self, job_id: str) -> AsyncIterator[asyncio.Future[Job]]:
-        """Register before the job is put: it may be over before the next line runs."""
+        """Register before the job is put: it may be over before the next line runs.
+
+        As long as the context lasts, the job's files are kept for its reader.
+        """
+        self._interested[job_id] += 1
         future: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
-        if self._failure is not None:
-            future.set_exception(self._failure)
+        if self._reason is not None:
+            future.set_exception(self._reason(job_id))
         self._waiting.setdefault(job_id, set()).add(future)
         try:
             yield future
         finally:
+            self._interested -= Counter((job_id,))
             others = self._waiting.get(job_id)
             if others is not None:
                 others.discard(future)
@@ -45,14 +52,17 @@ class Waiters:
                 future.exception()
 
     def is_waited_for(self, job_id: str) -> bool:
-        """Whether a request waits for this job."""
-        return job_id in self._waiting
+        """Whether a request waits for this job, or is being answered with its files."""
+        return job_id in self._interested
 
-    def give_up(self, failure: BaseException, *, keep: set[str]) -> None:
-        """Wake whoever waits for a job that will not end now; jobs in `keep` still may."""
+    def give_up(self, reason: Callable[[str], Exception], *, keep: set[str]) -> None:
+        """Wake whoever waits for a job that will not end now; jobs in `keep` still may.
+
+        With nothing to keep, whoever comes later is told at once.
+        """
         if not keep:
-            self._failure = failure
+            self._reason = reason
         for job_id in self._waiting.keys() - keep:
             for waiting in self._waiting.pop(job_id):
                 if not waiting.done():
-                    waiting.set_exception(failure)
+                    waiting.set_exception(reason(job_id))

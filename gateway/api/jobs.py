@@ -1,0 +1,109 @@
+"""Jobs: their state, their outputs, their end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from gateway import errors
+from gateway.api import pictures
+from gateway.api.middleware import json_response
+from gateway.api.parts import PARTS, Parts
+from gateway.jobs import answer
+from gateway.jobs.job import Job, State
+from gateway.schemas import InterruptRequest, invalid_request
+
+_MOST = 200
+
+
+async def list_jobs(request: web.Request) -> web.Response:
+    """Return jobs, newest first, a page at a time."""
+    parts = request.app[PARTS]
+    state, limit, cursor = _page(request)
+    jobs, following = await parts.store.list(state=state, limit=limit, cursor=cursor)
+    body: dict[str, Any] = {"jobs": [await _record(parts, job) for job in jobs]}
+    if following is not None:
+        body["next_cursor"] = following
+    return json_response(body)
+
+
+def _page(request: web.Request) -> tuple[State | None, int, str | None]:
+    query = request.query
+    state, cursor = query.get("state"), query.get("cursor")
+    if state is not None and state not in list(State):
+        raise errors.InvalidRequest(
+            f"state is one of {', '.join(State)}; {state[:50]!r} is not.", location="state"
+        )
+    given = query.get("limit", "50")
+    if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= _MOST):
+        raise errors.InvalidRequest(f"limit is 1 to {_MOST}.", location="limit")
+    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise errors.InvalidRequest(
+            "cursor is the next_cursor of another answer.", location="cursor"
+        )
+    return State(state) if state else None, int(given), cursor
+
+
+async def get_job(request: web.Request) -> web.Response:
+    """Return one job."""
+    parts = request.app[PARTS]
+    return json_response(await _record(parts, await _job(request)))
+
+
+async def get_output(request: web.Request) -> web.StreamResponse:
+    """Return one file of a job, with ranges."""
+    return pictures.output(await _job(request), request.match_info["name"])
+
+
+async def cancel_job(request: web.Request) -> web.Response:
+    """End a job, queued or running."""
+    parts = request.app[PARTS]
+    job = await _job(request)
+    if job.state.is_terminal:
+        return json_response({"id": job.id, "state": job.state})
+    await parts.store.cancel(job.id, errors.JobCancelled().to_dict())
+    job = await parts.store.get(job.id) or job
+    return json_response({"id": job.id, "state": job.state}, 202)
+
+
+async def delete_job(request: web.Request) -> web.Response:
+    """Forget a job that is over, and its files."""
+    parts = request.app[PARTS]
+    job = await _job(request)
+    if not job.state.is_terminal:
+        raise errors.JobRunning(f"Job {job.id} is {job.state}; cancel it first.", id=job.id)
+    await parts.discard(job)
+    await parts.store.delete(job.id)
+    return web.Response(status=204)
+
+
+async def interrupt(request: web.Request) -> web.Response:
+    """End a job by its id, running or queued alike."""
+    parts = request.app[PARTS]
+    try:
+        wanted = InterruptRequest.model_validate(orjson.loads(await request.read()))
+    except orjson.JSONDecodeError:
+        raise errors.InvalidJson(hint='Send {"id": <the job\'s id>}.') from None
+    except ValidationError as failure:
+        raise invalid_request(failure) from None
+    done = await parts.store.cancel(wanted.id, errors.JobCancelled().to_dict())
+    if done == "gone":
+        return json_response({"id": wanted.id, "interrupted": "failed"}, 404)
+    return json_response({"id": wanted.id, "interrupted": "success"})
+
+
+async def _job(request: web.Request) -> Job:
+    job_id = request.match_info["id"]
+    job = await request.app[PARTS].store.get(job_id)
+    if job is None:
+        raise errors.JobNotFound(f"There is no job {job_id[:128]!r}.")
+    return job
+
+
+async def _record(parts: Parts, job: Job) -> dict[str, Any]:
+    queued = job.state is State.QUEUED
+    position = await parts.store.position(job) if queued else None
+    return answer.record(job, parts.store.progress_of(job.id), position)

@@ -1,0 +1,63 @@
+"""Probes, metrics and logs."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+from aiohttp import web
+
+from gateway import errors, log, metrics
+from gateway.api.middleware import json_response
+from gateway.api.parts import PARTS
+from gateway.jobs.job import State
+
+VERSION = metadata.version("comfy-gateway")
+
+
+async def health(request: web.Request) -> web.Response:
+    """200 once the warm-up has completed for the first time."""
+    standing = request.app[PARTS].health.standing()
+    if standing.was_ready:
+        return json_response({"version": VERSION, "status": "healthy"})
+    body = {"version": VERSION, "status": "not healthy", "reason": standing.reason}
+    return json_response(body | {"detail": standing.detail}, 500)
+
+
+async def ready(request: web.Request) -> web.Response:
+    """200 while prompts are taken and ComfyUI runs them."""
+    parts = request.app[PARTS]
+    standing = parts.health.standing()
+    reason, detail = standing.reason, standing.detail
+    limit = parts.settings.max_queue_depth
+    if reason is None and limit and (await parts.store.depth())[State.QUEUED] >= limit:
+        reason, detail = "queue_full", f"MAX_QUEUE_DEPTH={limit} jobs are queued."
+    if reason is None:
+        return json_response({"version": VERSION, "status": "ready"})
+    body = {"version": VERSION, "status": "not ready", "reason": reason, "detail": detail}
+    return json_response(body, 503, {"Retry-After": str(max(1, round(standing.retry_after)))})
+
+
+async def live(_: web.Request) -> web.Response:
+    """200 as soon as the process listens."""
+    return json_response({"version": VERSION, "status": "alive"})
+
+
+async def exposition(request: web.Request) -> web.Response:
+    """Return the metrics in Prometheus' text format."""
+    parts = request.app[PARTS]
+    depth = await parts.store.depth()
+    metrics.queue_depth.set(depth[State.QUEUED])
+    metrics.ready.set(parts.health.standing().reason is None)
+    headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    return web.Response(body=metrics.render(), headers=headers)
+
+
+async def logs(request: web.Request) -> web.Response:
+    """Return the last lines of the log, ComfyUI's among them."""
+    given = request.query.get("tail", "100")
+    if not (given.isascii() and given.isdigit() and len(given) < 7):
+        raise errors.InvalidRequest(f"tail is 0 to {log.RING_LINES}.", location="tail")
+    source = request.query.get("source")
+    if source not in (None, "comfyui", "gateway"):
+        raise errors.InvalidRequest("source is comfyui or gateway.", location="source")
+    return json_response({"lines": log.ring.tail(int(given), source)})

@@ -1,0 +1,88 @@
+"""What the HTTP edge asks: every collaborator, handed in by the composition root."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from aiohttp import web
+
+from gateway import metrics
+from gateway.api.keyring import Keyring
+from gateway.comfy.nodes import Catalog
+from gateway.config import Settings
+from gateway.jobs.job import Job
+from gateway.jobs.store import Store
+from gateway.jobs.vault import Vault
+from gateway.jobs.waiters import Waiters
+from gateway.log import logger
+from gateway.media.inputs import Inputs
+
+Reason = Literal["starting", "warming", "comfyui_down", "queue_full", "draining"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the gateway stands; `reason` is None when it is ready."""
+
+    reason: Reason | None
+    detail: str | None
+    #: Whether prompts are taken: a ComfyUI that was ready once may be restarting meanwhile.
+    accepts: bool
+    was_ready: bool
+    retry_after: float
+
+
+class Health(Protocol):
+    """Tells how the gateway stands."""
+
+    def standing(self) -> Standing:
+        """Return it as of now."""
+        ...
+
+
+class Background:
+    """Work that a request began and does not wait for."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Let it run to its end; a failure is logged and counted."""
+        task = asyncio.create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await work
+        except Exception:  # noqa: BLE001 - the background-task guard is one of the three places
+            metrics.errors_total.labels("background").inc()
+            logger.exception("work in the background failed")
+
+    async def finish(self) -> None:
+        """Wait for what is under way."""
+        await asyncio.gather(*self._tasks)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything behind the routes."""
+
+    settings: Settings
+    store: Store
+    waiters: Waiters
+    vault: Vault
+    inputs: Inputs
+    catalog: Catalog
+    refresh_classes: Callable[[set[str]], Awaitable[None]]
+    discard: Callable[[Job], Awaitable[None]]
+    keyring: Keyring
+    health: Health
+    background: Background
+    salt: bytes
+
+
+PARTS = web.AppKey("parts", Parts)

@@ -1,0 +1,167 @@
+"""The outputs of a job on their way out: JSON with base64, raw bytes, or one file."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from aiohttp import web
+
+from gateway import errors, metrics
+from gateway.jobs import answer
+from gateway.jobs.job import Job
+
+_RAW = ("image/", "video/", "audio/")
+_BOUNDARY = re.compile(rb"[^A-Za-z0-9]")
+
+
+async def respond(request: web.Request, job: Job) -> web.StreamResponse:
+    """Return a job that succeeded as `Accept` asks: JSON unless it names raw types."""
+    wanted = accepted_types(request.headers.get("Accept", ""))
+    outputs = job.result["outputs"]
+    if not wanted:
+        return await _json(request, job)
+    if "multipart/mixed" in wanted:
+        return await _multipart(request, job, outputs)
+    entry = next((found for found in outputs if _matches(found, wanted)), None)
+    if entry is None:
+        raise _not_acceptable(job, wanted)
+    response = _file(job, entry)
+    # Sent here and now: when this returns, the job's files may go.
+    response.headers.update(_headers(job))
+    await response.prepare(request)
+    return response
+
+
+def accepted_types(accept: str) -> list[str]:
+    """Return the raw types that an Accept header asks for before JSON; empty means JSON."""
+    ranked = []
+    for position, part in enumerate(accept.lower().split(",")):
+        name, *parameters = [piece.strip() for piece in part.split(";")]
+        quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+        try:
+            ranked.append((-float(quality), position, name))
+        except ValueError:
+            continue
+    names = [name for quality, _, name in sorted(ranked) if quality < 0]
+    raw = []
+    for name in names:
+        if name in ("application/json", "*/*", "application/*"):
+            break
+        if name == "multipart/mixed" or name.startswith(_RAW):
+            raw.append(name)
+    return raw
+
+
+def _matches(entry: dict[str, Any], wanted: list[str]) -> bool:
+    kind = str(entry["content_type"])
+    return any(name == kind or (name[-1] == "*" and kind.startswith(name[:-1])) for name in wanted)
+
+
+def _not_acceptable(job: Job, wanted: list[str]) -> errors.NotAcceptable:
+    found = sorted({entry["content_type"] for entry in job.result["outputs"]})
+    return errors.NotAcceptable(
+        f"Accept asks for {', '.join(wanted)[:100]}; the job made {', '.join(found) or 'no file'}.",
+        hint=f"Fetch them from /jobs/{job.id}, or ask for convert_output.",
+        id=job.id,
+    )
+
+
+async def _json(request: web.Request, job: Job) -> web.StreamResponse:
+    body = answer.success(job)
+    length = body.length
+    if length <= answer.SMALL:
+        try:
+            raw = b"".join([chunk async for chunk in body.chunks()])
+        except OSError:
+            raise _gone(job) from None
+        metrics.bytes_out_total.inc(len(raw))
+        return web.Response(
+            body=raw, content_type="application/json", charset="utf-8", headers=_headers(job)
+        )
+    await _check_files(job)
+    response = web.StreamResponse(headers=_headers(job))
+    response.content_type = "application/json"
+    response.charset = "utf-8"
+    response.content_length = length
+    await response.prepare(request)
+    # A file that goes away from here on breaks the connection short of Content-Length,
+    # which every client notices.
+    async for chunk in body.chunks():
+        await response.write(chunk)
+    metrics.bytes_out_total.inc(length)
+    await response.write_eof()
+    return response
+
+
+def _file(job: Job, entry: dict[str, Any]) -> web.FileResponse:
+    path = Path(entry["path"])
+    if not path.is_file():
+        raise _gone(job)
+    metrics.bytes_out_total.inc(entry["size"])
+    location = f"/jobs/{job.id}/outputs/{entry['index']}"
+    headers = {"Content-Type": entry["content_type"], "Content-Location": location}
+    return web.FileResponse(path, headers={**headers, **_disposition(entry)})
+
+
+def output(job: Job, name: str) -> web.FileResponse:
+    """Return one file, with ranges; `name` is its index, or index-name."""
+    index = name.partition("-")[0]
+    entries = job.result.get("outputs", [])
+    entry = next((found for found in entries if str(found["index"]) == index), None)
+    if entry is None:
+        raise errors.OutputNotFound(
+            f"Job {job.id} has {len(entries)} outputs, counted from 0; {name[:100]!r} is not one.",
+            id=job.id,
+        )
+    return _file(job, entry)
+
+
+async def _multipart(
+    request: web.Request, job: Job, outputs: list[dict[str, Any]]
+) -> web.StreamResponse:
+    await _check_files(job)
+    boundary = _BOUNDARY.sub(b"", orjson.dumps(job.id)).decode()[:40] + "-part"
+    response = web.StreamResponse(headers=_headers(job))
+    response.headers["Content-Type"] = f'multipart/mixed; boundary="{boundary}"'
+    await response.prepare(request)
+    for entry in outputs:
+        lines = {
+            **_disposition(entry),
+            "Content-Type": entry["content_type"],
+            "Content-Length": str(entry["size"]),
+        }
+        head = "".join(f"{key}: {value}\r\n" for key, value in lines.items())
+        await response.write(f"--{boundary}\r\n{head}\r\n".encode())
+        async for chunk in answer.raw_chunks(Path(entry["path"]), entry["size"]):
+            await response.write(chunk)
+        await response.write(b"\r\n")
+        metrics.bytes_out_total.inc(entry["size"])
+    await response.write(f"--{boundary}--\r\n".encode())
+    await response.write_eof()
+    return response
+
+
+def _headers(job: Job) -> dict[str, str]:
+    return {"X-Job-Id": job.id}
+
+
+def _disposition(entry: dict[str, Any]) -> dict[str, str]:
+    name = str(entry["filename"])
+    return {"Content-Disposition": f"inline; filename*=UTF-8''{quote(name)}"}
+
+
+async def _check_files(job: Job) -> None:
+    paths = [Path(entry["path"]) for entry in job.result["outputs"]]
+    if not await asyncio.to_thread(lambda: all(path.is_file() for path in paths)):
+        raise _gone(job)
+
+
+def _gone(job: Job) -> errors.OutputNotFound:
+    return errors.OutputNotFound(
+        f"The files of job {job.id} are gone: their time (OUTPUT_TTL_S) has run out.", id=job.id
+    )

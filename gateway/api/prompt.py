@@ -1,0 +1,295 @@
+"""POST /prompt: a workflow in, pictures out."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from gateway import errors, graph, metrics
+from gateway.api import pictures
+from gateway.api.middleware import OWNER, json_response
+from gateway.api.parts import PARTS, Parts
+from gateway.comfy import nodes
+from gateway.jobs import answer
+from gateway.jobs.job import Job, State
+from gateway.jobs.vault import Secrets
+from gateway.log import logger
+from gateway.media.inputs import RemoteInput
+from gateway.schemas import PromptRequest, parse_prompt
+
+#: Bodies above this are parsed and hashed in a thread: the loop serves others meanwhile.
+_LARGE = 256 * 1024
+_BODY_TIMEOUT_S = 300.0
+_KEY_LENGTH = 255
+_NOT_ECHOED = ("prompt", "id", "credentials", "extra_data")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that was understood, before anything was done for it."""
+
+    body: dict[str, Any]
+    request: PromptRequest
+    warnings: list[str]
+    fingerprint: str
+    idempotency_key: str | None
+    owner: str | None
+    received_at: float
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether nobody but this connection can ask about the job."""
+        return self.request.id is None and self.idempotency_key is None
+
+
+async def post_prompt(request: web.Request) -> web.StreamResponse:
+    """Run a workflow and answer with its outputs, or say why not."""
+    parts = request.app[PARTS]
+    asked = await _asked(request, parts)
+    respond_async = "respond-async" in request.headers.get("Prefer", "").lower()
+    job_id = asked.request.id or str(uuid.uuid4())
+    existing = await _existing(parts, asked, job_id)
+    if existing is not None:
+        job_id = existing.id
+    async with parts.waiters.expect(job_id) as over:
+        job = existing or await _accept(parts, asked, job_id, respond_async)
+        if respond_async and not job.state.is_terminal:
+            return _accepted(job)
+        if job.id != job_id:
+            # Another request with this Idempotency-Key was faster by a moment.
+            async with parts.waiters.expect(job.id) as others:
+                job = await _wait(parts, await _again(parts, job), others, asked)
+        else:
+            job = await _wait(parts, job, over, asked)
+        return await _answer(request, job)
+
+
+async def _asked(request: web.Request, parts: Parts) -> Asked:
+    received_at = time.time()
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
+            raw = await request.read()
+    except TimeoutError:
+        raise errors.RequestTimeout from None
+    metrics.bytes_in_total.labels("body").inc(len(raw))
+    large = len(raw) > _LARGE
+    body = await asyncio.to_thread(_loads, raw) if large else _loads(raw)
+    check_depth(body, parts.settings.max_json_depth)
+    wire, warnings = parse_prompt(body, strict=parts.settings.strict_requests)
+    fingerprint = (
+        await asyncio.to_thread(_fingerprint, body, parts.salt)
+        if large
+        else _fingerprint(body, parts.salt)
+    )
+    owner = request.get(OWNER)
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 0 < len(key) <= _KEY_LENGTH:
+        raise errors.InvalidRequest(
+            f"Idempotency-Key has 1 to {_KEY_LENGTH} characters.", location="Idempotency-Key"
+        )
+    scoped = None if key is None else f"{owner or ''}:{key}"
+    return Asked(body, wire, warnings, fingerprint, scoped, owner, received_at)
+
+
+def _loads(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as failure:
+        raise errors.InvalidJson(
+            f"The body is not JSON: {str(failure)[:200]}.",
+            hint='Send {"prompt": {<node id>: {"class_type": ..., "inputs": {...}}}}.',
+        ) from None
+
+
+def check_depth(body: Any, most: int) -> None:
+    """Raise InvalidJson when the value nests deeper than MAX_JSON_DEPTH."""
+    level: list[Any] = [body]
+    for _ in range(most):
+        level = [child for value in level for child in _children(value)]
+        if not level:
+            return
+    raise errors.InvalidJson(f"The body nests deeper than {most} levels (MAX_JSON_DEPTH).")
+
+
+def _children(value: Any) -> Iterator[Any]:
+    found = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (child for child in found if isinstance(child, dict | list))
+
+
+def _fingerprint(body: Any, salt: bytes) -> str:
+    return hashlib.sha256(salt + orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+async def _existing(parts: Parts, asked: Asked, job_id: str) -> Job | None:
+    """Return the job that this request joins; raises IdTaken."""
+    found = None
+    if asked.request.id is not None:
+        found = await parts.store.get(job_id)
+    elif asked.idempotency_key is not None:
+        found = await parts.store.by_key(asked.idempotency_key)
+    if found is not None:
+        _check_same(found, asked)
+    return found
+
+
+def _check_same(job: Job, asked: Asked) -> None:
+    if job.fingerprint != asked.fingerprint:
+        raise errors.IdTaken(
+            f"A different request has the id {job.id} already.", location="id", id=job.id
+        )
+
+
+async def _accept(parts: Parts, asked: Asked, job_id: str, respond_async: bool) -> Job:
+    """Check a new request, and make it ours."""
+    await _check_room(parts)
+    workflow = graph.check_shape(asked.request.prompt)
+    graph.check_prefixes(workflow)
+    for ref in graph.model_urls(workflow):
+        raise errors.NotYetSupported(
+            f"A model by URL is not supported yet: {ref.location}.",
+            location=ref.location,
+            hint="Put the file into MODEL_DIR and give its name.",
+        )
+    await check_graph(parts, workflow)
+    workflow, needs_fetch, made = await _admit_media(parts, workflow)
+    secrets = Secrets(asked.request.credentials, asked.request.extra_data)
+    timeout = asked.request.timeout
+    job = Job(
+        id=job_id,
+        request={key: value for key, value in _echo(asked).items() if key not in _NOT_ECHOED},
+        graph=workflow,
+        fingerprint=asked.fingerprint,
+        created_at=asked.received_at,
+        priority=asked.request.priority,
+        is_anonymous=asked.is_anonymous and not respond_async,
+        needs_fetch=needs_fetch,
+        needs_secrets=bool(secrets),
+        idempotency_key=asked.idempotency_key,
+        owner=asked.owner,
+        deadline=None if timeout is None else asked.received_at + timeout,
+        warnings=asked.warnings,
+    )
+    # Before the job is put: a worker may claim it at once.
+    parts.vault.put(job_id, secrets)
+    parts.inputs.hold(job_id, made)
+    stored = job
+    try:
+        stored = await parts.store.put(job, durable=not job.is_anonymous)
+        _check_same(stored, asked)
+    finally:
+        if stored is not job:
+            parts.vault.forget(job_id)
+            parts.inputs.release(job_id)
+    return stored
+
+
+def _echo(asked: Asked) -> dict[str, Any]:
+    fields = PromptRequest.model_fields
+    return {key: value for key, value in asked.body.items() if key in fields}
+
+
+async def _check_room(parts: Parts) -> None:
+    standing = parts.health.standing()
+    if not standing.accepts:
+        kind = errors.Draining if standing.reason == "draining" else errors.NotReady
+        raise kind(standing.detail, retry_after=standing.retry_after, reason=standing.reason)
+    limit = parts.settings.max_queue_depth
+    if limit:
+        waiting = (await parts.store.depth())[State.QUEUED]
+        if waiting >= limit:
+            raise errors.QueueFull(
+                f"{waiting} jobs are queued (MAX_QUEUE_DEPTH={limit}); try again later.",
+                retry_after=standing.retry_after,
+            )
+
+
+async def check_graph(parts: Parts, workflow: graph.Graph) -> None:
+    """Refuse what ComfyUI would refuse; a doubt is settled by asking it once more."""
+    problems = nodes.check(workflow, parts.catalog)
+    if not problems:
+        return
+    doubtful = nodes.stale_classes(problems, workflow)
+    if doubtful:
+        try:
+            await parts.refresh_classes(doubtful)
+        except Exception as failure:  # noqa: BLE001
+            # ComfyUI may be restarting: what it said last still holds.
+            logger.debug("object_info was not refreshed", error=str(failure)[:200])
+        problems = nodes.check(workflow, parts.catalog)
+    if problems:
+        raise nodes.refusal(problems, workflow)
+
+
+async def _admit_media(parts: Parts, workflow: graph.Graph) -> tuple[graph.Graph, bool, list[str]]:
+    """Return the graph with base64 turned into files, whether URLs remain, the files' names."""
+    edits: dict[tuple[str, str], Any] = {}
+    made: list[str] = []
+    needs_fetch = False
+    for ref in graph.media_refs(workflow):
+        known = parts.catalog.get(workflow[ref.node_id]["class_type"])
+        if known is not None and ref.value in known.choices.get(ref.name, ()):
+            continue
+        admitted = await parts.inputs.admit(ref.value, location=ref.location)
+        if isinstance(admitted, RemoteInput):
+            needs_fetch = True
+        elif admitted.created:
+            made.append(admitted.name)
+            edits[ref.node_id, ref.name] = admitted.name
+    return graph.with_inputs(workflow, edits), needs_fetch, made
+
+
+async def _again(parts: Parts, job: Job) -> Job:
+    return await parts.store.get(job.id) or job
+
+
+async def _wait(parts: Parts, job: Job, over: asyncio.Future[Job], asked: Asked) -> Job:
+    if job.state.is_terminal:
+        return job
+    # Its end may have come between the first look and our registration.
+    if not asked.is_anonymous:
+        job = await _again(parts, job)
+        if job.state.is_terminal:
+            return job
+    try:
+        return await over
+    except errors.Draining as draining:
+        if asked.is_anonymous:
+            parts.background.spawn(parts.store.cancel(job.id, draining.to_dict()))
+        raise
+    except asyncio.CancelledError:
+        if asked.is_anonymous and parts.settings.cancel_on_disconnect:
+            # Our own task is being cancelled: the cancel goes on in one of its own.
+            gone = errors.ClientGone().to_dict()
+            parts.background.spawn(parts.store.cancel(job.id, gone))
+        raise
+
+
+def _accepted(job: Job) -> web.Response:
+    return json_response(
+        {**job.request, "id": job.id, "prompt": job.graph, "status": "ok"},
+        202,
+        {"Location": f"/jobs/{job.id}", "Preference-Applied": "respond-async"},
+    )
+
+
+async def _answer(request: web.Request, job: Job) -> web.StreamResponse:
+    if job.state is not State.SUCCEEDED:
+        return failed(job)
+    return await pictures.respond(request, job)
+
+
+def failed(job: Job) -> web.Response:
+    """Return the error answer of a job that did not succeed."""
+    error = job.error or errors.InternalError().to_dict()
+    body = answer.failure(error) | {"id": job.id}
+    if "metadata" in job.request:
+        body["metadata"] = job.request["metadata"]
+    return json_response(body, error.get("status", 500))

@@ -1,0 +1,44 @@
+"""Every address of the gateway, in one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from gateway.api import docs, jobs, operations, prompt
+from gateway.api.middleware import Handler
+
+
+@dataclass(frozen=True)
+class Route:
+    """An address, and who answers; the handler's docstring is its summary in /docs."""
+
+    method: str
+    path: str
+    handler: Handler
+
+
+TABLE = (
+    Route("POST", "/prompt", prompt.post_prompt),
+    Route("POST", "/interrupt", jobs.interrupt),
+    Route("GET", "/jobs", jobs.list_jobs),
+    Route("GET", "/jobs/{id}", jobs.get_job),
+    Route("DELETE", "/jobs/{id}", jobs.delete_job),
+    Route("POST", "/jobs/{id}/cancel", jobs.cancel_job),
+    Route("GET", "/jobs/{id}/outputs/{name}", jobs.get_output),
+    Route("GET", "/health", operations.health),
+    Route("GET", "/ready", operations.ready),
+    Route("GET", "/live", operations.live),
+    Route("GET", "/metrics", operations.exposition),
+    Route("GET", "/logs", operations.logs),
+    Route("GET", "/openapi.json", docs.openapi),
+    Route("GET", "/docs", docs.page),
+    Route("GET", "/docs/{asset}", docs.asset),
+)
+
+
+def add_to(app: web.Application) -> None:
+    """Put the table into an application."""
+    for route in TABLE:
+        app.router.add_route(route.method, route.path, route.handler)

@@ -1,0 +1,363 @@
+"""The composition root: every part is built here and handed its collaborators."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+from aiohttp import web
+
+from gateway import errors, metrics
+from gateway.api import middleware, routes
+from gateway.api.keyring import Keyring
+from gateway.api.parts import PARTS, Background, Parts, Reason, Standing
+from gateway.comfy import model_paths
+from gateway.comfy.client import Comfy
+from gateway.comfy.nodes import Catalog
+from gateway.comfy.supervisor import Snapshot, Supervisor
+from gateway.config import Settings
+from gateway.janitor import Janitor, Lifetimes
+from gateway.jobs.job import State
+from gateway.jobs.store import Store, open_store
+from gateway.jobs.vault import Vault
+from gateway.jobs.waiters import Waiters
+from gateway.log import logger
+from gateway.media.inputs import Inputs
+from gateway.media.outputs import Folders
+from gateway.runner import Runner
+from gateway.storage.fetcher import Fetcher
+from gateway.worker import Limits, Worker
+
+#: Between "not ready" and the closed listener: balancers look every few seconds.
+GRACE_S = 1.0
+
+_REASONS: dict[str, Reason] = {
+    "starting": "starting",
+    "warming": "warming",
+    "draining": "draining",
+}
+
+
+class Gateway:
+    """The running gateway; its parts start in the order of `contexts`, and end in reverse."""
+
+    store: Store
+    fetcher: Fetcher
+    inputs: Inputs
+    comfy: Comfy
+    runner: Runner
+    supervisor: Supervisor
+    worker: Worker
+    waiters: Waiters
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.keyring = Keyring.load(settings.api_keys, settings.api_keys_file)
+        self.vault = Vault()
+        self.background = Background()
+        self.is_draining = False
+        self.stopping = asyncio.Event()
+        self.hurried = asyncio.Event()
+        self.exit_code = 0
+
+    def application(self) -> web.Application:
+        """Return the HTTP application that starts and stops the parts."""
+        app = web.Application(
+            middlewares=middleware.ALL,
+            client_max_size=int(self.settings.max_body_size_mb * 1024 * 1024),
+        )
+        app.on_response_prepare.append(middleware.add_headers)
+        routes.add_to(app)
+        app.cleanup_ctx.extend(
+            [self._open_store, self._open_storage, self._open_comfy, self._open_worker]
+        )
+        return app
+
+    # The parts
+
+    async def _open_store(self, _: web.Application) -> AsyncIterator[None]:
+        model_paths.prepare(self.settings)
+        self.store = await open_store(f"sqlite:{self.settings.state / 'jobs.db'}")
+        self.waiters = Waiters(self.store)
+        async with self._running(self.waiters.run(self.store.watch())):
+            yield
+        await self.store.close()
+
+    async def _open_storage(self, _: web.Application) -> AsyncIterator[None]:
+        async with Fetcher.open(self.settings) as fetcher:
+            self.fetcher = fetcher
+            self.inputs = await Inputs.open(self.settings, fetcher)
+            await self._hold_inputs()
+            yield
+
+    async def _hold_inputs(self) -> None:
+        """Keep the files that waiting jobs of an earlier run need."""
+        cursor = None
+        while True:
+            jobs, cursor = await self.store.list(state=State.QUEUED, limit=200, cursor=cursor)
+            for job in jobs:
+                self.inputs.hold(job.id, self.inputs.named_in(job.graph))
+            if cursor is None:
+                return
+
+    async def _open_comfy(self, _: web.Application) -> AsyncIterator[None]:
+        settings = self.settings
+        # Proxies of the environment are for the world outside, never for the child.
+        session = aiohttp.ClientSession(
+            trust_env=False, connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+        )
+        async with session:
+            self.comfy = Comfy(
+                settings.comfy_url,
+                session,
+                Catalog(),
+                stall_s=settings.execution_stall_s,
+                on_hang=self._on_hang,
+            )
+            self.runner = Runner(
+                self.comfy,
+                self.inputs,
+                self.vault,
+                Folders(settings.outputs, settings.inputs, settings.temp),
+                converted=settings.state / "converted",
+                prepend_filenames=settings.prepend_filenames,
+            )
+            self.comfy.on_leftovers = lambda files: self.background.spawn(
+                self.runner.discard_leftovers(files)
+            )
+            self.supervisor = Supervisor(
+                settings,
+                session,
+                warm_up=self._warm_up,
+                on_restart=lambda reason: metrics.child_restarts_total.labels(reason).inc(),
+            )
+            self.supervisor.on_change(self._engine_changed)
+            await self.supervisor.start()
+            async with self._running(self._follow_child()):
+                yield
+            await self.supervisor.stop()
+            await self.comfy.disconnect("The gateway is stopping.")
+            await self.background.finish()
+
+    async def _open_worker(self, app: web.Application) -> AsyncIterator[None]:
+        settings = self.settings
+        limits = Limits(
+            settings.comfy_queue_depth, settings.prepare_concurrency, settings.max_attempts
+        )
+        self.worker = Worker(self.store, self.runner, self.comfy, self, limits, self._let_go)
+        janitor = Janitor(
+            self.store,
+            self.waiters,
+            self.inputs,
+            self.runner.discard,
+            Lifetimes(settings.output_ttl_s, settings.job_ttl_s),
+        )
+        app[PARTS] = self._parts()
+        async with contextlib.AsyncExitStack() as stack:
+            changes = self.store.watch()
+            for loop in (
+                self.worker.follow(changes),
+                self.worker.keep(),
+                self.worker.run(),
+                janitor.run(),
+            ):
+                await stack.enter_async_context(self._running(loop))
+            yield
+            await self.worker.drain(0)
+
+    def _parts(self) -> Parts:
+        return Parts(
+            settings=self.settings,
+            store=self.store,
+            waiters=self.waiters,
+            vault=self.vault,
+            inputs=self.inputs,
+            catalog=self.comfy.catalog,
+            refresh_classes=self.comfy.refresh,
+            discard=self.runner.discard,
+            keyring=self.keyring,
+            health=self,
+            background=self.background,
+            salt=_salt(self.settings.state / "salt"),
+        )
+
+    @contextlib.asynccontextmanager
+    async def _running(self, work: Any) -> AsyncIterator[None]:
+        """Run a loop beside the context; its unforeseen end stops the gateway."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._loop_ended)
+        try:
+            yield
+        finally:
+            task.remove_done_callback(self._loop_ended)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def _loop_ended(self, task: asyncio.Task[None]) -> None:
+        if self.stopping.is_set() or task.cancelled():
+            return
+        metrics.errors_total.labels("loop").inc()
+        logger.critical("a part of the gateway ended", exc_info=task.exception())
+        self.exit_code = 70
+        self.stopping.set()
+
+    # What the parts tell each other
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether jobs may be sent to ComfyUI."""
+        return (
+            not self.is_draining
+            and self.supervisor.snapshot.state == "ready"
+            and self.comfy.is_connected
+        )
+
+    def standing(self) -> Standing:
+        """Return how the gateway stands, for probes and for new prompts."""
+        now = self.supervisor.snapshot
+        if self.is_draining:
+            reason: Reason | None = "draining"
+            detail = "The gateway is shutting down."
+        elif now.reason is None:
+            return Standing(None, None, True, True, 1.0)
+        else:
+            reason, detail = _REASONS.get(now.reason, "comfyui_down"), now.detail
+        accepts = now.was_ready_once and now.reason != "crash_loop" and not self.is_draining
+        retry_after = 30.0 if now.reason == "crash_loop" or self.is_draining else 5.0
+        return Standing(reason, detail, accepts, now.was_ready_once, retry_after)
+
+    async def _warm_up(self) -> None:
+        await self.comfy.connect()
+        workflow = await self._warmup_prompt()
+        if workflow is not None:
+            logger.info("warming up")
+            await self.runner.warm_up(workflow)
+
+    async def _warmup_prompt(self) -> dict[str, Any] | None:
+        settings = self.settings
+        if settings.warmup_prompt_file is not None:
+            raw = await asyncio.to_thread(settings.warmup_prompt_file.read_bytes)
+        elif settings.warmup_prompt_url is not None:
+            raw = await self.fetcher.read(settings.warmup_prompt_url, limit_bytes=16 * 1024 * 1024)
+        else:
+            return None
+        try:
+            found = orjson.loads(raw)
+        except orjson.JSONDecodeError as failure:
+            raise errors.InvalidJson(f"The warm-up prompt is not JSON: {failure}.") from None
+        workflow: dict[str, Any] = found.get("prompt", found)
+        return workflow
+
+    def _engine_changed(self, snapshot: Snapshot) -> None:
+        if snapshot.state in ("crashed", "stopped", "starting"):
+            gone = self.comfy.disconnect(snapshot.detail or "", last_lines=snapshot.last_lines)
+            self.background.spawn(gone)
+        self.worker.wake()
+
+    async def _on_hang(self, reason: str) -> None:
+        await self.supervisor.restart(reason)
+
+    async def _follow_child(self) -> None:
+        """End with the child where ALWAYS_RESTART_COMFYUI=false asks for that."""
+        self.exit_code = await self.supervisor.wait_gave_up()
+        self.stopping.set()
+        await asyncio.Event().wait()
+
+    def _let_go(self, job_id: str) -> None:
+        self.vault.forget(job_id)
+        self.inputs.release(job_id)
+
+    # The end
+
+    async def drain(self) -> None:
+        """Say "not ready", let running jobs finish, tell the others to come back."""
+        self.is_draining = True
+        logger.info("draining")
+        self.waiters.give_up(_come_back, keep=self.worker.running)
+        timeout = self.settings.drain_timeout_s
+        draining = asyncio.create_task(self.worker.drain(timeout))
+        hurry = asyncio.create_task(self.hurried.wait())
+        grace = asyncio.create_task(asyncio.sleep(GRACE_S))
+        await asyncio.wait({draining, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        if not draining.done():
+            draining.cancel()
+        await asyncio.wait({grace, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (draining, hurry, grace):
+            task.cancel()
+        await asyncio.gather(draining, hurry, grace, return_exceptions=True)
+        self.waiters.give_up(_come_back, keep=set())
+
+    def on_signal(self) -> None:
+        """First: drain. Second: do not wait for anything."""
+        if self.stopping.is_set():
+            self.hurried.set()
+        self.stopping.set()
+
+
+def _come_back(job_id: str) -> errors.GatewayError:
+    return errors.Draining(
+        hint=f"A job with an id of its own is kept: ask for /jobs/{job_id} when it is back.",
+        retry_after=30.0,
+        id=job_id,
+    )
+
+
+def _salt(path: Path) -> bytes:
+    """Return the secret that fingerprints are salted with; made at the first start."""
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))
+    return path.read_bytes()
+
+
+async def serve(settings: Settings, announce: Callable[[str], None] = lambda _: None) -> int:
+    """Run the gateway until a signal; return the exit status.
+
+    `announce` gets the address once it listens, which is at once.
+    """
+    gateway = Gateway(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, gateway.on_signal)
+    runner = web.AppRunner(
+        gateway.application(),
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=max(settings.drain_timeout_s, 5.0),
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        try:
+            await site.start()
+        except OSError as failure:
+            raise errors.SettingsInvalid(
+                f"HOST={settings.host} PORT={settings.port}: {failure.strerror or failure}"
+            ) from None
+        port = runner.addresses[0][1]
+        logger.info("listening", host=settings.host, port=port, engine=settings.engine_kind)
+        announce(f"http://{settings.host}:{port}")
+        await gateway.stopping.wait()
+        await gateway.drain()
+    finally:
+        await runner.cleanup()
+    logger.info("stopped", exit_code=gateway.exit_code)
+    return gateway.exit_code
+
+
+def run(settings: Settings) -> int:
+    """Run the gateway in an event loop of its own; return the exit status."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        return loop.run(serve(settings))

@@ -1,0 +1,68 @@
+"""Clears away what nobody is owed any more: outputs, inputs, records."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from gateway import metrics
+from gateway.jobs.job import Job
+from gateway.jobs.store import Store
+from gateway.jobs.waiters import Waiters
+from gateway.log import logger
+from gateway.media.inputs import Inputs
+
+_LONGEST_PAUSE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    """How long things are kept after a job is over, seconds."""
+
+    outputs: float
+    records: float
+
+    @property
+    def pause(self) -> float:
+        """Between two rounds: a quarter of the shortest life, within a second and half a minute."""
+        return min(max(self.outputs / 4, 1.0), _LONGEST_PAUSE_S)
+
+
+class Janitor:
+    """Goes its round; what a request is still reading stays."""
+
+    def __init__(
+        self,
+        store: Store,
+        waiters: Waiters,
+        inputs: Inputs,
+        discard: Callable[[Job], Awaitable[None]],
+        lifetimes: Lifetimes,
+    ) -> None:
+        """`discard` deletes a job's files."""
+        self._store = store
+        self._waiters = waiters
+        self._inputs = inputs
+        self._discard = discard
+        self._lifetimes = lifetimes
+
+    async def run(self) -> None:
+        """Go round after round; broad on purpose: a full disk must not end the cleaning of it."""
+        while True:
+            await asyncio.sleep(self._lifetimes.pause)
+            try:
+                await self.round(time.time())
+            except Exception:  # noqa: BLE001 - the background-task guard is one of the three places
+                metrics.errors_total.labels("janitor").inc()
+                logger.exception("the janitor could not clean")
+
+    async def round(self, now: float) -> None:
+        """Delete what is due at this time, seconds since 1970."""
+        for job in await self._store.expired(now - self._lifetimes.outputs):
+            if not self._waiters.is_waited_for(job.id):
+                await self._discard(job)
+                await self._store.forget_files(job.id)
+        await self._store.expire(now - self._lifetimes.records)
+        await self._inputs.sweep(now)

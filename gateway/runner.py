@@ -1,0 +1,315 @@
+"""The journey of one job, top to bottom: prepare, bind, execute, collect, deliver."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway import errors, graph, metrics
+from gateway.comfy.attempt import Execution, FileRef, Progress
+from gateway.comfy.client import Comfy
+from gateway.jobs.job import Job, Outcome, State
+from gateway.jobs.vault import Vault
+from gateway.media import convert, outputs
+from gateway.media.inputs import Inputs
+from gateway.schemas import ConvertOutput, Credential
+from gateway.storage import credentials
+
+#: A node may report a file that was there before: it is deleted only when it is as new as the job.
+_CLOCK_SKEW_S = 60.0
+_RECENT_S = 86400.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A graph whose inputs lie in ComfyUI's input folder; `seconds` that took."""
+
+    workflow: graph.Graph
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """What a run tells its worker on the way."""
+
+    #: {progress, phase, prompt_id, started_at}, often; may be lost.
+    progress: Callable[[dict[str, Any]], None]
+    #: The graph goes to ComfyUI now: from here on ComfyUI counts it.
+    sending: Callable[[], None]
+    #: The GPU is done with it; what remains may take a while.
+    delivering: Callable[[Outcome], Awaitable[None]]
+
+
+class Runner:
+    """Runs jobs; owns none of them."""
+
+    def __init__(
+        self,
+        comfy: Comfy,
+        inputs: Inputs,
+        vault: Vault,
+        folders: outputs.Folders,
+        *,
+        converted: Path,
+        prepend_filenames: bool,
+    ) -> None:
+        """`converted` is the folder for converted outputs."""
+        self._comfy = comfy
+        self._inputs = inputs
+        self._vault = vault
+        self._folders = folders
+        self._converted = converted
+        self._prepend = prepend_filenames
+
+    async def run(self, job: Job, preparing: Awaitable[Prepared], callbacks: Callbacks) -> Outcome:
+        """Return how the job ended well; every other end is an error of errors.py."""
+        if job.result:
+            # The GPU had done its part before the gateway was stopped.
+            return await self._deliver(job, _resumed(job), time.time())
+        claimed_at = time.time()
+        metrics.queue_seconds.observe(claimed_at - job.created_at)
+        prepared = await preparing
+        workflow = self._bind(job, prepared.workflow)
+        sent_at = time.time()
+        execution = await self._execute(job, workflow, callbacks)
+        done_at = time.time()
+        metrics.execute_seconds.observe(done_at - sent_at)
+        try:
+            collected = await self._collect(job, workflow, execution)
+        except errors.OutputMissing:
+            await self.discard_leftovers(execution.files)
+            raise
+        collected.result["stats"] |= {
+            "queue_time": _ms(max(0.0, claimed_at - job.created_at)),
+            "preprocess_time": _ms(prepared.seconds),
+            "comfy_round_trip_time": _ms(done_at - sent_at),
+        }
+        if job.request.get("convert_output"):
+            await callbacks.delivering(collected)
+        return await self._deliver(job, collected, done_at)
+
+    async def prepare(self, job: Job) -> Prepared:
+        """Fetch what the graph names by URL, all at a time."""
+        if not job.needs_fetch:
+            return Prepared(job.graph, 0.0)
+        began = time.monotonic()
+        given = self._vault.of(job).credentials
+        workflow = await fetch_inputs(job.graph, given, self._inputs, job.id)
+        seconds = time.monotonic() - began
+        metrics.prepare_seconds.observe(seconds)
+        return Prepared(workflow, seconds)
+
+    def _bind(self, job: Job, workflow: graph.Graph) -> graph.Graph:
+        own = graph.with_prefixes(workflow, job.id, prepend=self._prepend)
+        return graph.made_unique(own, job.id, self._comfy.catalog.output_classes)
+
+    async def _execute(self, job: Job, workflow: graph.Graph, callbacks: Callbacks) -> Execution:
+        prompt_id = str(uuid.uuid4())
+        extra_data = self._vault.of(job).extra_data
+        callbacks.progress({"prompt_id": prompt_id})
+        tell = _Teller(callbacks.progress)
+        callbacks.sending()
+        return await self._comfy.execute(workflow, extra_data, tell, prompt_id)
+
+    async def _collect(self, job: Job, workflow: graph.Graph, execution: Execution) -> Outcome:
+        found = [await self._describe(index, ref, job) for index, ref in enumerate(execution.files)]
+        duration = execution.end - execution.start
+        starts = {node: {"start": at} for node, at in execution.node_starts.items()}
+        result = {
+            "outputs": found,
+            "texts": [{"node_id": node, "text": text} for node, text in execution.texts],
+            "execution_cached": execution.cached,
+            "node_errors": execution.node_errors,
+            "stats": {
+                "comfy_execution": {
+                    "start": execution.start,
+                    "end": execution.end,
+                    "duration": duration,
+                    "nodes": starts,
+                },
+            },
+        }
+        warnings = [*job.warnings, *_partial(execution.node_errors)]
+        return Outcome(
+            State.DELIVERING,
+            workflow,
+            result,
+            warnings,
+            execution.prompt_id,
+            execution.start / 1000,
+        )
+
+    async def _describe(self, index: int, ref: FileRef, job: Job) -> dict[str, Any]:
+        path = await asyncio.to_thread(self._locate, ref)
+        described = await outputs.describe(path)
+        return {
+            "index": index,
+            "node_id": ref.node_id,
+            "filename": path.name,
+            "type": ref.type,
+            "path": str(path),
+            **asdict(described),
+        }
+
+    async def _deliver(self, job: Job, collected: Outcome, done_at: float) -> Outcome:
+        result = dict(collected.result)
+        warnings = list(collected.warnings)
+        wish = job.request.get("convert_output")
+        if wish:
+            spec = ConvertOutput.model_validate(wish)
+            result["outputs"] = [
+                await self._convert(job, entry, spec, warnings) for entry in result["outputs"]
+            ]
+        now = time.time()
+        metrics.deliver_seconds.observe(now - done_at)
+        result["stats"] = {
+            **result["stats"],
+            "postprocess_time": _ms(now - done_at),
+            "upload_time": 0.0,
+            "total_time": _ms(now - job.created_at),
+        }
+        return Outcome(
+            State.SUCCEEDED,
+            collected.graph,
+            result,
+            warnings,
+            collected.prompt_id,
+            collected.started_at,
+        )
+
+    async def _convert(
+        self, job: Job, entry: dict[str, Any], spec: ConvertOutput, warnings: list[str]
+    ) -> dict[str, Any]:
+        source = Path(entry["path"])
+        into = self._converted / job.id / f"{entry['index']}" / f"{source.stem}.{spec.format}"
+        done = await convert.convert(source, spec, into)
+        if isinstance(done, convert.Kept):
+            warnings += [done.reason] if done.reason else []
+            return entry
+        warnings += done.warnings
+        described = await outputs.describe(into)
+        return {
+            **entry,
+            **asdict(described),
+            "path": str(into),
+            "filename": into.name,
+            "source": str(source),
+        }
+
+    async def discard(self, job: Job) -> None:
+        """Delete the files of a job that is over; what was there before it stays."""
+        entries = [
+            entry for entry in job.result.get("outputs", []) if entry["type"] in ("output", "temp")
+        ]
+        paths = [
+            Path(path) for entry in entries for path in (entry["path"], entry.get("source")) if path
+        ]
+        await asyncio.to_thread(self._remove, paths, job.id, job.created_at)
+
+    def _remove(self, paths: list[Path], job_id: str, since: float) -> None:
+        own = [path for path in paths if job_id in str(path) or _is_newer(path, since)]
+        outputs.remove(own, [*self._folders.roots, self._converted])
+
+    async def discard_leftovers(self, files: list[FileRef]) -> None:
+        """Delete what a run wrote that failed or was abandoned."""
+        for ref in files:
+            with contextlib.suppress(errors.OutputMissing):
+                path = await asyncio.to_thread(self._locate, ref)
+                if ref.type in ("output", "temp"):
+                    await asyncio.to_thread(self._remove, [path], "\0", time.time() - _RECENT_S)
+
+    def _locate(self, ref: FileRef) -> Path:
+        return outputs.locate(self._folders, ref.filename, ref.subfolder, ref.type)
+
+    async def warm_up(self, workflow: graph.Graph) -> None:
+        """Run a graph whose outputs nobody wants; raises as `run` does."""
+        job = Job(
+            id=f"warmup-{uuid.uuid4().hex[:12]}",
+            request={},
+            graph=await fetch_inputs(workflow, [], self._inputs),
+            fingerprint="",
+            created_at=time.time(),
+        )
+        callbacks = Callbacks(lambda _: None, lambda: None, _nothing)
+        execution = await self._execute(job, self._bind(job, job.graph), callbacks)
+        await self.discard(_replaced(job, await self._collect(job, job.graph, execution)))
+
+
+async def fetch_inputs(
+    workflow: graph.Graph, given: list[Credential], inputs: Inputs
+) -> graph.Graph:
+    """Return the graph with names of local files where URLs were."""
+
+    async def fetched(ref: graph.InputRef) -> tuple[tuple[str, str], str]:
+        auth = credentials.matching(given, ref.value)
+        name = await inputs.fetch(ref.value, auth, location=ref.location)
+        return (ref.node_id, ref.name), name
+
+    wanted = [ref for ref in graph.media_refs(workflow) if graph.is_url(ref.value)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(fetched(ref)) for ref in wanted]
+    except BaseExceptionGroup as failures:
+        # One reason is answered: the first that failed, which is what cancelled the others.
+        raise failures.exceptions[0] from None
+    return graph.with_inputs(workflow, dict(task.result() for task in tasks))
+
+
+class _Teller:
+    """Passes progress on, and when ComfyUI began."""
+
+    def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
+        self._tell = tell
+        self._started_at: float | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        if self._started_at is None:
+            self._started_at = time.time()
+        shown = {key: value for key, value in asdict(progress).items() if value is not None}
+        self._tell({"progress": shown, "started_at": self._started_at})
+
+
+def _is_newer(path: Path, since: float) -> bool:
+    # The folder may be a network disk whose clock is not ours.
+    try:
+        return path.stat().st_mtime >= since - _CLOCK_SKEW_S
+    except OSError:
+        return False
+
+
+def _resumed(job: Job) -> Outcome:
+    return Outcome(
+        State.DELIVERING, job.graph, job.result, job.warnings, job.prompt_id, job.started_at
+    )
+
+
+def _replaced(job: Job, outcome: Outcome) -> Job:
+    return Job(
+        id=job.id,
+        request={},
+        graph=job.graph,
+        fingerprint="",
+        created_at=job.created_at,
+        result=outcome.result,
+    )
+
+
+def _partial(node_errors: dict[str, Any]) -> list[str]:
+    if not node_errors:
+        return []
+    names = ", ".join(node_errors)
+    return [f"Some outputs were invalid and did not run: see node_errors of {names}."]
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+async def _nothing(_: Outcome) -> None:
+    return None

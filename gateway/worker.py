@@ -1,0 +1,331 @@
+"""claim -> run -> finish; how many at a time, cancelling, draining."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from structlog.contextvars import bound_contextvars
+
+from gateway import errors, metrics
+from gateway.comfy.client import Comfy
+from gateway.jobs.job import Change, Job, Lease, Outcome, State, Want
+from gateway.jobs.store import Store
+from gateway.log import logger
+from gateway.runner import Callbacks, Prepared, Runner
+
+#: Queued jobs with something to fetch that are looked at ahead of their turn.
+PEEK = 16
+_RENEW_EVERY_S = 15.0
+_SWEEP_EVERY_S = 1.0
+_BACK_OFF_S = 1.0
+_PAUSE_S = 0.1
+
+
+class Engine(Protocol):
+    """What the worker asks of the supervisor."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether jobs may be sent."""
+        ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much at a time, and how often."""
+
+    #: Jobs kept inside ComfyUI.
+    queue_depth: int
+    #: Jobs whose inputs are fetched at a time.
+    prepare_concurrency: int
+    #: Crashes of ComfyUI a job may live through, its last one included.
+    max_attempts: int
+
+
+@dataclass
+class _Running:
+    lease: Lease
+    task: asyncio.Task[None]
+    #: Why the task is being cancelled; None while it is not.
+    reason: errors.GatewayError | None = None
+    #: A task that is cancelled before its first step never gets to say what became of its job.
+    has_begun: bool = False
+    #: Its end is known and being stored: too late to cancel.
+    is_settling: bool = False
+
+
+class Worker:
+    """Runs the store's jobs in one ComfyUI."""
+
+    def __init__(
+        self,
+        store: Store,
+        runner: Runner,
+        comfy: Comfy,
+        engine: Engine,
+        limits: Limits,
+        let_go: Callable[[str], None],
+    ) -> None:
+        """`let_go` frees what was kept in memory and on disk for a job that is over."""
+        self._store = store
+        self._runner = runner
+        self._comfy = comfy
+        self._engine = engine
+        self._limits = limits
+        self._let_go = let_go
+        self._fetching = asyncio.Semaphore(limits.prepare_concurrency)
+        self._running: dict[str, _Running] = {}
+        self._arriving: set[str] = set()
+        self._preparing: dict[str, asyncio.Task[Prepared]] = {}
+        self._prepared: set[str] = set()
+        self._wake = asyncio.Event()
+        self._draining = False
+        comfy.on_free = self._wake.set
+
+    @property
+    def running(self) -> set[str]:
+        """Ids of the jobs that are claimed and not yet over."""
+        return set(self._running)
+
+    def wake(self) -> None:
+        """Look again: a job may have come, or ComfyUI may be ready."""
+        self._wake.set()
+
+    # The loops
+
+    async def run(self) -> None:
+        """Claim and run until drained; broad on purpose: no failure may stop the loop."""
+        while not self._draining:
+            self._wake.clear()
+            try:
+                await self._fill()
+            except Exception:  # noqa: BLE001 - the worker loop is one of the three places
+                metrics.errors_total.labels("worker").inc()
+                logger.exception("the worker could not claim")
+                await asyncio.sleep(_BACK_OFF_S)
+                continue
+            await self._wake.wait()
+
+    async def _fill(self) -> None:
+        while not self._draining and self._engine.is_ready and self._has_room:
+            lease = await self._store.claim(Want(frozenset(self._prepared)))
+            if lease is None:
+                break
+            self._start(lease)
+        await self._look_ahead()
+
+    @property
+    def _has_room(self) -> bool:
+        return self._comfy.occupied + len(self._arriving) < self._limits.queue_depth
+
+    async def follow(self, changes: AsyncIterator[Change]) -> None:
+        """React to what others did to jobs: new ones, cancelled ones."""
+        async for change in changes:
+            job = change.job
+            if job.state is State.QUEUED:
+                self._wake.set()
+            elif job.state.is_terminal and job.id not in self._running:
+                self._over(job.id)
+            elif job.cancel_asked:
+                self._cancel(job.id, _reason(job))
+
+    async def keep(self) -> None:
+        """Keep leases alive, and let the store's clock work."""
+        renewed = time.monotonic()
+        while True:
+            await asyncio.sleep(_SWEEP_EVERY_S)
+            try:
+                await self._store.sweep()
+                if time.monotonic() - renewed >= _RENEW_EVERY_S:
+                    renewed = time.monotonic()
+                    await self._renew()
+            except Exception:  # noqa: BLE001 - the worker loop is one of the three places
+                metrics.errors_total.labels("worker").inc()
+                logger.exception("leases were not renewed")
+
+    async def _renew(self) -> None:
+        lost, cancelled = await self._store.renew([r.lease for r in self._running.values()])
+        for lease in lost:
+            self._cancel(lease.job.id, errors.LeaseLost())
+        for lease in cancelled:
+            self._cancel(lease.job.id, _reason(lease.job))
+
+    # Ahead of the GPU
+
+    async def _look_ahead(self) -> None:
+        for job in await self._store.peek(PEEK):
+            self._prepare(job)
+
+    def _prepare(self, job: Job) -> asyncio.Task[Prepared]:
+        if job.id not in self._preparing:
+            self._preparing[job.id] = asyncio.create_task(self._fetch(job))
+        return self._preparing[job.id]
+
+    async def _fetch(self, job: Job) -> Prepared:
+        try:
+            async with self._fetching:
+                return await self._runner.prepare(job)
+        finally:
+            # Failed or not, its turn may come now: a job that fails is claimed, then failed.
+            self._prepared.add(job.id)
+            self._wake.set()
+
+    # One job
+
+    def _start(self, lease: Lease) -> None:
+        self._arriving.add(lease.job.id)
+        task = asyncio.create_task(self._run(lease), name=f"job-{lease.job.id}")
+        self._running[lease.job.id] = _Running(lease, task)
+        metrics.jobs_running.set(len(self._running))
+
+    async def _run(self, lease: Lease) -> None:
+        job = lease.job
+        with bound_contextvars(job_id=job.id, attempt=job.attempt):
+            try:
+                await self._settle(lease)
+            except errors.LeaseLost:
+                logger.warning("the job is another's now")
+                self._over(job.id)
+            except Exception:  # noqa: BLE001 - the worker loop is one of the three places
+                metrics.errors_total.labels("worker").inc()
+                logger.exception("the job's end could not be stored")
+            finally:
+                self._arriving.discard(job.id)
+                self._running.pop(job.id, None)
+                metrics.jobs_running.set(len(self._running))
+                self._wake.set()
+
+    async def _settle(self, lease: Lease) -> None:
+        """Run a job and store its end, whatever it is."""
+        try:
+            outcome = await self._outcome(lease)
+            self._running[lease.job.id].is_settling = True
+            done = await self._store.finish(lease, outcome)
+        except errors.EngineLost as lost:
+            done = await self._engine_lost(lease, lost)
+        except asyncio.CancelledError:
+            done = await self._cancelled(lease)
+        except errors.LeaseLost:
+            raise
+        except errors.GatewayError as failure:
+            done = await self._fail(lease, failure)
+        except Exception:  # noqa: BLE001 - the worker loop is one of the three places
+            metrics.errors_total.labels("job").inc()
+            logger.exception("the job failed in the gateway")
+            done = await self._fail(lease, errors.InternalError())
+        self._told(done)
+
+    async def _outcome(self, lease: Lease) -> Outcome:
+        job = lease.job
+        found = self._running[job.id]
+        found.has_begun = True
+        if found.reason is not None:
+            raise found.reason
+        remaining = None if job.deadline is None else job.deadline - time.time()
+        try:
+            async with asyncio.timeout(remaining):
+                ready = self._prepare(job) if job.needs_fetch else self._runner.prepare(job)
+                return await self._runner.run(job, ready, self._callbacks(lease))
+        except TimeoutError:
+            if remaining is None:
+                raise
+            wished = job.request.get("timeout")
+            raise errors.JobTimeout(f"The job did not finish within {wished} s.") from None
+
+    def _callbacks(self, lease: Lease) -> Callbacks:
+        def progress(data: dict[str, Any]) -> None:
+            self._store.progress(lease, data)
+
+        def sending() -> None:
+            self._arriving.discard(lease.job.id)
+
+        async def delivering(outcome: Outcome) -> None:
+            await self._store.finish(lease, outcome)
+
+        return Callbacks(progress, sending, delivering)
+
+    async def _engine_lost(self, lease: Lease, lost: errors.EngineLost) -> Job:
+        if not lost.started:
+            logger.info("the job goes back to the queue", reason=lost.message)
+            # ComfyUI may be about to be declared dead: no hurry to claim the same job again.
+            await asyncio.sleep(_PAUSE_S)
+            await self._store.release(lease)
+            return lease.job
+        crashed = errors.EngineCrashed(
+            f"ComfyUI died {lease.job.attempt} times while it ran this job.",
+            hint="`log` has ComfyUI's last lines; GET /logs has more.",
+            log=lost.last_lines.splitlines()[-50:],
+        )
+        return await self._fail(lease, crashed, retry_in=0.0)
+
+    async def _cancelled(self, lease: Lease) -> Job:
+        found = self._running.get(lease.job.id)
+        reason = found.reason if found else None
+        if isinstance(reason, errors.LeaseLost):
+            raise reason
+        if reason is None or isinstance(reason, errors.Draining):
+            await self._store.release(lease)
+            return lease.job
+        return await self._fail(lease, reason)
+
+    async def _fail(
+        self, lease: Lease, failure: errors.GatewayError, retry_in: float | None = None
+    ) -> Job:
+        return await self._store.fail(
+            lease, failure.to_dict(), retry_in=retry_in, max_attempts=self._limits.max_attempts
+        )
+
+    def _told(self, job: Job) -> None:
+        if not job.state.is_terminal:
+            return
+        self._over(job.id)
+        code = job.error["code"] if job.error else job.state.value
+        metrics.jobs_total.labels(code).inc()
+        log = logger.info if job.error is None else logger.warning
+        log("job over", state=job.state.value, code=code, attempt=job.attempt)
+
+    def _over(self, job_id: str) -> None:
+        """Let go of all that was kept for a job."""
+        preparing = self._preparing.pop(job_id, None)
+        if preparing is not None and not preparing.done():
+            preparing.cancel()
+        elif preparing is not None and not preparing.cancelled():
+            preparing.exception()
+        self._prepared.discard(job_id)
+        self._let_go(job_id)
+
+    def _cancel(self, job_id: str, reason: errors.GatewayError) -> None:
+        found = self._running.get(job_id)
+        if found is not None and found.reason is None and not found.is_settling:
+            found.reason = reason
+            if found.has_begun:
+                found.task.cancel()
+
+    # The end
+
+    async def drain(self, timeout: float) -> None:
+        """Stop claiming, let running jobs finish for `timeout` s, then give them back."""
+        self._draining = True
+        self._wake.set()
+        tasks = [found.task for found in self._running.values()]
+        if tasks:
+            logger.info("draining", running=len(tasks), timeout=timeout)
+            await asyncio.wait(tasks, timeout=timeout)
+        for job_id in list(self._running):
+            self._cancel(job_id, errors.Draining())
+        left = [found.task for found in self._running.values()]
+        if left:
+            await asyncio.wait(left, timeout=10)
+        for task in self._preparing.values():
+            task.cancel()
+        await asyncio.gather(*self._preparing.values(), return_exceptions=True)
+
+
+def _reason(job: Job) -> errors.GatewayError:
+    """Return why a job's end was asked for."""
+    code = job.error["code"] if job.error else None
+    return errors.ClientGone() if code == errors.ClientGone.code else errors.JobCancelled()
