@@ -217,23 +217,22 @@ class Gateway:
         """Whether jobs may be sent to ComfyUI."""
         return (
             not self.is_draining
-            and self.supervisor.snapshot.state == "ready"
+            and self.supervisor.snapshot.reason is None
             and self.comfy.is_connected
         )
 
     def standing(self) -> Standing:
         """Return how the gateway stands, for probes and for new prompts."""
         now = self.supervisor.snapshot
+        was_ready = now.was_ready_once
         if self.is_draining:
-            reason: Reason | None = "draining"
-            detail = "The gateway is shutting down."
-        elif now.reason is None:
+            return Standing("draining", "The gateway is shutting down.", False, was_ready, 30.0)
+        if now.reason is None:
             return Standing(None, None, True, True, 1.0)
-        else:
-            reason, detail = _REASONS.get(now.reason, "comfyui_down"), now.detail
-        accepts = now.was_ready_once and now.reason != "crash_loop" and not self.is_draining
-        retry_after = 30.0 if now.reason == "crash_loop" or self.is_draining else 5.0
-        return Standing(reason, detail, accepts, now.was_ready_once, retry_after)
+        reason = _REASONS.get(now.reason, "comfyui_down")
+        is_looping = now.reason == "crash_loop"
+        retry_after = 30.0 if is_looping else 5.0
+        return Standing(reason, now.detail, was_ready and not is_looping, was_ready, retry_after)
 
     async def _warm_up(self) -> None:
         await self.comfy.connect()

@@ -54,18 +54,16 @@ NAME_BYTES = 255
 
 @dataclass(frozen=True)
 class InputRef:
-    """One value of a node's input; `index` where the input is a list of files."""
+    """One value of a node's input."""
 
     node_id: str
     name: str
     value: str
-    index: int | None = None
 
     @property
     def location(self) -> str:
         """Where the caller finds it, as answers name it."""
-        tail = "" if self.index is None else f".{self.index}"
-        return f"prompt.{self.node_id}.inputs.{self.name}{tail}"
+        return f"prompt.{self.node_id}.inputs.{self.name}"
 
 
 def is_link(value: Any) -> bool:
@@ -119,18 +117,22 @@ def media_refs(graph: Graph) -> Iterator[InputRef]:
                 yield InputRef(node_id, name, value)
 
 
-def directory_refs(graph: Graph) -> Iterator[tuple[str, str, list[InputRef]]]:
-    """Yield (node id, input, files) of every list of files in `directory`."""
+def directory_lists(graph: Graph) -> Iterator[tuple[str, list[str]]]:
+    """Yield (node id, entries) of every list of files in `directory`; raises InvalidInput."""
     for node_id, node in graph.items():
         value = node.get("inputs", {}).get("directory")
         if isinstance(value, list) and not is_link(value):
-            if not all(isinstance(entry, str) for entry in value) or not value:
+            if not value or not all(isinstance(entry, str) for entry in value):
                 raise errors.InvalidInput(
-                    "directory is a list of URLs or base64 strings.",
-                    location=f"prompt.{node_id}.inputs.directory",
+                    "directory is a list of URLs or base64 strings, or the name of a folder.",
+                    location=directory_location(node_id),
                 )
-            refs = [InputRef(node_id, "directory", entry, n) for n, entry in enumerate(value)]
-            yield node_id, "directory", refs
+            yield node_id, value
+
+
+def directory_location(node_id: str) -> str:
+    """Return where the caller finds a node's `directory`."""
+    return f"prompt.{node_id}.inputs.directory"
 
 
 def model_urls(graph: Graph) -> Iterator[InputRef]:

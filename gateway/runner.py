@@ -17,8 +17,8 @@ from gateway.comfy.client import Comfy
 from gateway.jobs.job import Job, Outcome, State
 from gateway.jobs.vault import Vault
 from gateway.media import convert, outputs
-from gateway.media.inputs import Inputs
-from gateway.schemas import ConvertOutput, Credential
+from gateway.media.inputs import Admitted, Inputs, LocalInput, RemoteInput
+from gateway.schemas import Auth, ConvertOutput, Credential
 from gateway.storage import credentials
 
 #: A node may report a file that was there before: it is deleted only when it is as new as the job.
@@ -100,7 +100,7 @@ class Runner:
             return Prepared(job.graph, 0.0)
         began = time.monotonic()
         given = self._vault.of(job).credentials
-        workflow = await fetch_inputs(job.graph, given, self._inputs, job.id)
+        workflow = await fetch_inputs(job.graph, given, self._inputs, self._folders.input, job.id)
         seconds = time.monotonic() - began
         metrics.prepare_seconds.observe(seconds)
         return Prepared(workflow, seconds)
@@ -232,7 +232,7 @@ class Runner:
         job = Job(
             id=f"warmup-{uuid.uuid4().hex[:12]}",
             request={},
-            graph=await fetch_inputs(workflow, [], self._inputs),
+            graph=await fetch_inputs(workflow, [], self._inputs, self._folders.input),
             fingerprint="",
             created_at=time.time(),
         )
@@ -242,19 +242,38 @@ class Runner:
 
 
 async def fetch_inputs(
-    workflow: graph.Graph, given: list[Credential], inputs: Inputs
+    workflow: graph.Graph,
+    given: list[Credential],
+    inputs: Inputs,
+    folder: Path,
+    job_id: str | None = None,
 ) -> graph.Graph:
-    """Return the graph with names of local files where URLs were."""
+    """Return the graph with names in the input `folder` where URLs were; `job_id` holds them."""
 
-    async def fetched(ref: graph.InputRef) -> tuple[tuple[str, str], str]:
-        auth = credentials.matching(given, ref.value)
-        name = await inputs.fetch(ref.value, auth, location=ref.location)
+    def auth_of(url: str) -> Auth | None:
+        return credentials.matching(given, url)
+
+    async def file(ref: graph.InputRef) -> tuple[tuple[str, str], str]:
+        name = await inputs.fetch(
+            ref.value, auth_of(ref.value), location=ref.location, job_id=job_id
+        )
         return (ref.node_id, ref.name), name
 
-    wanted = [ref for ref in graph.media_refs(workflow) if graph.is_url(ref.value)]
+    async def listed(node_id: str, entries: list[str]) -> tuple[tuple[str, str], str]:
+        found: list[Admitted] = [
+            RemoteInput(entry) if graph.is_url(entry) else LocalInput(entry, created=True)
+            for entry in entries
+        ]
+        location = graph.directory_location(node_id)
+        name = await inputs.fetch_directory(found, auth_of, location=location, job_id=job_id)
+        wants_path = graph.FOLDER_LOADERS.get(workflow[node_id]["class_type"], False)
+        return (node_id, "directory"), str(folder / name) if wants_path else name
+
+    work = [file(ref) for ref in graph.media_refs(workflow) if graph.is_url(ref.value)]
+    work += [listed(node_id, entries) for node_id, entries in graph.directory_lists(workflow)]
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(fetched(ref)) for ref in wanted]
+            tasks = [group.create_task(one) for one in work]
     except BaseExceptionGroup as failures:
         # One reason is answered: the first that failed, which is what cancelled the others.
         raise failures.exceptions[0] from None

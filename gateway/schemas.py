@@ -171,10 +171,10 @@ def parse_prompt(body: Any, *, strict: bool) -> tuple[PromptRequest, list[str]]:
     return request, [f"Unknown field {name[:100]!r} was ignored." for name in unknown[:20]]
 
 
-def invalid_request(failure: ValidationError) -> errors.InvalidRequest:
+def invalid_request(failure: ValidationError, prefix: str = "") -> errors.InvalidRequest:
     """Translate pydantic's report into one sentence for each wrong field."""
     found = failure.errors(include_url=False, include_context=False, include_input=False)
-    places = [".".join(str(part) for part in error["loc"]) for error in found]
+    places = [prefix + ".".join(str(part) for part in error["loc"]) for error in found]
     sentences = [
         f"{place}: {error['msg'].removeprefix('Value error, ')}"
         for place, error in zip(places, found, strict=True)

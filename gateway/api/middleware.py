@@ -20,8 +20,8 @@ from gateway.log import logger
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-#: Paths that balancers and scrapers ask for without a key.
-OPEN_PATHS = frozenset({"/health", "/ready", "/live", "/metrics"})
+#: Paths that balancers, scrapers and readers of the documentation ask for without a key.
+OPEN_PATHS = frozenset({"/health", "/ready", "/live", "/metrics", "/openapi.json", "/docs"})
 
 OWNER = web.RequestKey("owner", str)
 
@@ -61,13 +61,12 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex[:16]
     route = request.match_info.route.resource
     name = route.canonical if route is not None else "unknown"
+    request[_REQUEST_NAME] = request_id
     with bound_contextvars(request_id=request_id):
         status = 499
         try:
             response = await handler(request)
             status = response.status
-            if not response.prepared:
-                response.headers["X-Request-Id"] = request_id
             return response
         finally:
             method = request.method if name != "unknown" else "any"
@@ -118,7 +117,8 @@ def _translated(failure: web.HTTPException, request: web.Request) -> errors.Gate
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Ask for a key, except where probes and scrapers come."""
     keyring = request.app[PARTS].keyring
-    if keyring.is_open or request.path in OPEN_PATHS or _is_preflight(request):
+    is_public = request.path in OPEN_PATHS or request.path.startswith("/docs/")
+    if keyring.is_open or is_public or _is_preflight(request):
         return await handler(request)
     key = _given_key(request)
     if key is None:
@@ -159,11 +159,15 @@ async def allow_browsers(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 _CORS = web.RequestKey("cors", dict)
+_REQUEST_NAME = web.RequestKey("request_id", str)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Put the headers on streamed answers too; an on_response_prepare signal."""
     response.headers.update(request.get(_CORS, {}))
+    if request.app[PARTS].settings.cors_origins:
+        response.headers.setdefault("Vary", "Origin")
+    response.headers["X-Request-Id"] = request.get(_REQUEST_NAME, "")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
 
 

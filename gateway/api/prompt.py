@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from pydantic import ValidationError
 
 from gateway import errors, graph, metrics
 from gateway.api import pictures
@@ -22,8 +23,9 @@ from gateway.jobs import answer
 from gateway.jobs.job import Job, State
 from gateway.jobs.vault import Secrets
 from gateway.log import logger
+from gateway.media import options
 from gateway.media.inputs import RemoteInput
-from gateway.schemas import PromptRequest, parse_prompt
+from gateway.schemas import PromptRequest, invalid_request, parse_prompt
 
 #: Bodies above this are parsed and hashed in a thread: the loop serves others meanwhile.
 _LARGE = 256 * 1024
@@ -150,6 +152,7 @@ def _check_same(job: Job, asked: Asked) -> None:
 async def _accept(parts: Parts, asked: Asked, job_id: str, respond_async: bool) -> Job:
     """Check a new request, and make it ours."""
     await _check_room(parts)
+    _check_options(asked.request)
     workflow = graph.check_shape(asked.request.prompt)
     graph.check_prefixes(workflow)
     for ref in graph.model_urls(workflow):
@@ -191,6 +194,14 @@ async def _accept(parts: Parts, asked: Asked, job_id: str, respond_async: bool) 
     return stored
 
 
+def _check_options(request: PromptRequest) -> None:
+    if request.convert_output is not None:
+        try:
+            options.parse(request.convert_output.format, request.convert_output.options)
+        except ValidationError as failure:
+            raise invalid_request(failure, "convert_output.options.") from None
+
+
 def _echo(asked: Asked) -> dict[str, Any]:
     fields = PromptRequest.model_fields
     return {key: value for key, value in asked.body.items() if key in fields}
@@ -229,7 +240,7 @@ async def check_graph(parts: Parts, workflow: graph.Graph) -> None:
 
 
 async def _admit_media(parts: Parts, workflow: graph.Graph) -> tuple[graph.Graph, bool, list[str]]:
-    """Return the graph with base64 turned into files, whether URLs remain, the files' names."""
+    """Return the graph with base64 turned into files, whether work remains, the files' names."""
     edits: dict[tuple[str, str], Any] = {}
     made: list[str] = []
     needs_fetch = False
@@ -243,7 +254,29 @@ async def _admit_media(parts: Parts, workflow: graph.Graph) -> tuple[graph.Graph
         elif admitted.created:
             made.append(admitted.name)
             edits[ref.node_id, ref.name] = admitted.name
+    for node_id, entries in graph.directory_lists(workflow):
+        location = graph.directory_location(node_id)
+        listed = await parts.inputs.admit_directory(entries, location=location)
+        names = [one.url if isinstance(one, RemoteInput) else one.name for one in listed]
+        made += [one.name for one in listed if not isinstance(one, RemoteInput)]
+        edits[node_id, "directory"] = names
+        needs_fetch = True
+    edits |= await _admit_folders(parts, workflow)
     return graph.with_inputs(workflow, edits), needs_fetch, made
+
+
+async def _admit_folders(parts: Parts, workflow: graph.Graph) -> dict[tuple[str, str], Any]:
+    """Check folders given by name; ComfyUI's loader by path gets the path of that name."""
+    edits = {}
+    for node_id, node in workflow.items():
+        name = node.get("inputs", {}).get("directory")
+        wants_path = graph.FOLDER_LOADERS.get(node["class_type"])
+        if wants_path is not None and isinstance(name, str):
+            location = graph.directory_location(node_id)
+            await parts.inputs.admit_folder(name, location=location)
+            if wants_path:
+                edits[node_id, "directory"] = str(parts.settings.inputs / name)
+    return edits
 
 
 async def _again(parts: Parts, job: Job) -> Job:

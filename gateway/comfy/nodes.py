@@ -277,8 +277,9 @@ def refusal(problems: list[Problem], workflow: graph.Graph) -> errors.InvalidGra
         entry["errors"].append(problem.as_error())
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     class_type = workflow[first.node_id]["class_type"]
+    where = f"Node {first.node_id[:100]} ({class_type[:100]})"
     return errors.InvalidGraph(
-        f"Node {first.node_id[:100]} ({class_type[:100]}): {first.message}: {first.details}{more}",
+        f"{where}: {first.message.rstrip('.')}: {first.details}{more}",
         hint=_hint(first),
         location=_location(first),
         node_errors=node_errors,
