@@ -15,7 +15,7 @@ import aiohttp
 import orjson
 from aiohttp import web
 
-from gateway import errors, metrics
+from gateway import errors, graph, metrics
 from gateway.api import middleware, routes
 from gateway.api.keyring import Keyring
 from gateway.api.parts import PARTS, Background, Parts, Reason, Standing
@@ -232,7 +232,9 @@ class Gateway:
         reason = _REASONS.get(now.reason, "comfyui_down")
         is_looping = now.reason == "crash_loop"
         retry_after = 30.0 if is_looping else 5.0
-        return Standing(reason, now.detail, was_ready and not is_looping, was_ready, retry_after)
+        accepts = was_ready and not is_looping
+        lines = now.last_lines.splitlines()[-50:] if is_looping else []
+        return Standing(reason, now.detail, accepts, was_ready, retry_after, lines)
 
     async def _warm_up(self) -> None:
         await self.comfy.connect()
@@ -253,8 +255,10 @@ class Gateway:
             found = orjson.loads(raw)
         except orjson.JSONDecodeError as failure:
             raise errors.InvalidJson(f"The warm-up prompt is not JSON: {failure}.") from None
-        workflow: dict[str, Any] = found.get("prompt", found)
-        return workflow
+        workflow = found.get("prompt", found) if isinstance(found, dict) else found
+        if not isinstance(workflow, dict):
+            raise errors.InvalidRequest("The warm-up prompt is not a workflow in API format.")
+        return graph.check_shape(workflow)
 
     def _engine_changed(self, snapshot: Snapshot) -> None:
         if snapshot.state in ("crashed", "stopped", "starting"):

@@ -347,6 +347,7 @@ class HealthAnswer(BaseModel):
     version: str | None = None
     reason: Literal["starting", "warming", "comfyui_down", "queue_full", "draining"] | None = None
     detail: str | None = None
+    log: list[str] | None = Field(None, description="ComfyUI's last lines, in a crash loop.")
 
 
 class LogAnswer(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import metadata
+from typing import Any
 
 from aiohttp import web
 
@@ -33,7 +34,11 @@ async def ready(request: web.Request) -> web.Response:
         reason, detail = "queue_full", f"MAX_QUEUE_DEPTH={limit} jobs are queued."
     if reason is None:
         return json_response({"version": VERSION, "status": "ready"})
-    body = {"version": VERSION, "status": "not ready", "reason": reason, "detail": detail}
+    body: dict[str, Any] = {"version": VERSION, "status": "not ready"}
+    body |= {"reason": reason, "detail": detail}
+    if standing.log and parts.keyring.is_open:
+        # With keys set, what ComfyUI printed is only for who has one: GET /logs.
+        body["log"] = standing.log
     return json_response(body, 503, {"Retry-After": str(max(1, round(standing.retry_after)))})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from aiohttp import web
@@ -33,6 +33,8 @@ class Standing:
     accepts: bool
     was_ready: bool
     retry_after: float
+    #: In a crash loop, ComfyUI's last lines.
+    log: list[str] = field(default_factory=list)
 
 
 class Health(Protocol):
