@@ -50,6 +50,8 @@ _URL = re.compile(r"(?:https?|s3|gs|az|hf)://", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 PREFIX_LENGTH = 200
 NAME_BYTES = 255
+#: What savers append to a prefix, as in `_00001_.flac`, and some room.
+COUNTER_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -153,12 +155,12 @@ def with_inputs(graph: Graph, values: dict[tuple[str, str], Any]) -> Graph:
     return edited
 
 
-def check_prefixes(graph: Graph) -> None:
-    """Raise InvalidInput for a filename_prefix that would leave the output folder."""
+def check_prefixes(graph: Graph, job_id: str = "") -> None:
+    """Raise InvalidInput for a filename_prefix that no file of the output folder can have."""
     for node_id, node in graph.items():
         prefix = node.get("inputs", {}).get("filename_prefix")
         if isinstance(prefix, str):
-            problem = _prefix_problem(prefix)
+            problem = _prefix_problem(prefix) or _length_problem(f"{job_id}_{prefix}")
             if problem:
                 raise errors.InvalidInput(
                     f"filename_prefix {prefix[:60]!r} {problem}.",
@@ -176,6 +178,15 @@ def _prefix_problem(prefix: str) -> str | None:
         return "is an absolute path or has a backslash"
     if ".." in prefix.split("/"):
         return "leaves the output folder"
+    return None
+
+
+def _length_problem(bound: str) -> str | None:
+    longest = max(len(part.encode()) for part in bound.split("/")) + COUNTER_BYTES
+    if longest > NAME_BYTES:
+        return (
+            f"makes a name of {longest} bytes with the job's id; at most {NAME_BYTES} are allowed"
+        )
     return None
 
 

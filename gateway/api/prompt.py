@@ -154,7 +154,7 @@ async def _accept(parts: Parts, asked: Asked, job_id: str, respond_async: bool) 
     await _check_room(parts)
     _check_options(asked.request)
     workflow = graph.check_shape(asked.request.prompt)
-    graph.check_prefixes(workflow)
+    graph.check_prefixes(workflow, job_id)
     for ref in graph.model_urls(workflow):
         raise errors.NotYetSupported(
             f"A model by URL is not supported yet: {ref.location}.",
