@@ -413,11 +413,26 @@ def refused(answer: dict[str, Any]) -> errors.GatewayError:
     node_errors = without_tracebacks(node_errors) if isinstance(node_errors, dict) else {}
     details = str(error.get("details") or "").strip()[:1000]
     message = str(error.get("message") or "ComfyUI refused the workflow")
+    told, location = _first_of(node_errors)
+    sentence = ": ".join(part for part in (message, details, told) if part)
     return errors.InvalidGraph(
-        f"ComfyUI refused the workflow: {message}{': ' if details else ''}{details}",
-        location=next((f"prompt.{node_id}" for node_id in node_errors), None),
-        node_errors=node_errors,
+        f"ComfyUI refused the workflow: {sentence}", location=location, node_errors=node_errors
     )
+
+
+def _first_of(node_errors: dict[str, Any]) -> tuple[str, str | None]:
+    """Return what ComfyUI says of the first node that it names, and where that is."""
+    for node_id, entry in node_errors.items():
+        location = f"prompt.{node_id}"
+        found = entry.get("errors") if isinstance(entry, dict) else None
+        if not isinstance(found, list) or not found or not isinstance(found[0], dict):
+            return "", location
+        first, extra = found[0], found[0].get("extra_info")
+        name = extra.get("input_name") if isinstance(extra, dict) else None
+        parts = [f"node {node_id} ({entry.get('class_type')})", first.get("message")]
+        told = ": ".join(str(part)[:500] for part in [*parts, first.get("details")] if part)
+        return told, f"{location}.inputs.{name}" if name else location
+    return "", None
 
 
 def without_tracebacks(node_errors: dict[str, Any]) -> dict[str, Any]:
