@@ -91,7 +91,7 @@ class Attempt:
         self._report()
 
     def _execution_cached(self, data: dict[str, Any]) -> None:
-        self._cached = [node for node in data.get("nodes") or [] if isinstance(node, str)]
+        self._cached = [node for node in _list(data.get("nodes")) if isinstance(node, str)]
         self._done.update(self._cached)
         self._report()
 
@@ -164,13 +164,13 @@ class Attempt:
 
     def restore(self, entry: dict[str, Any]) -> None:
         """Settle the attempt from its entry in /history, after frames were missed."""
-        status = entry.get("status") or {}
-        for message in status.get("messages") or []:
+        status = _dict(entry.get("status"))
+        for message in _list(status.get("messages")):
             kind, data = message if isinstance(message, list) and len(message) == 2 else ("", None)
             if isinstance(data, dict) and kind != "execution_success":
                 self.take(Frame(str(kind), data))
         self._outputs = {}
-        for node, output in (entry.get("outputs") or {}).items():
+        for node, output in _dict(entry.get("outputs")).items():
             self._keep(node, output)
         if status.get("status_str") != "error":
             self.succeed(time.time() * 1000)
@@ -204,6 +204,14 @@ _HANDLERS: dict[str, Callable[[Attempt, dict[str, Any]], None]] = {
     "execution_error": Attempt._execution_error,
     "execution_interrupted": Attempt._execution_interrupted,
 }
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _milliseconds(data: dict[str, Any]) -> float:

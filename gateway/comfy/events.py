@@ -86,9 +86,14 @@ def _with_metadata(data: bytes, length: int) -> Preview | None:
     # Newer cores: 4-byte event type, 4-byte length of a JSON, the JSON, then the picture.
     try:
         metadata = parse_json(data[8 : 8 + length])
-        content_type = metadata.get("image_type", "image/jpeg")
-        return Preview(
-            content_type, data[8 + length :], metadata.get("prompt_id"), metadata.get("node_id")
-        )
-    except (ValueError, AttributeError):
+    except (ValueError, RecursionError):
         return None
+    if not isinstance(metadata, dict):
+        return None
+    texts = {key: value for key, value in metadata.items() if isinstance(value, str)}
+    return Preview(
+        texts.get("image_type", "image/jpeg"),
+        data[8 + length :],
+        texts.get("prompt_id"),
+        texts.get("node_id"),
+    )

@@ -174,7 +174,9 @@ def _problems_of(
         if node_id not in found:
             found[node_id] = list(_node_problems(workflow, node_id, catalog))
         problems += found[node_id]
-    cycle = graph.cycle_through(workflow, end)
+    # Two outputs may need the same cycle: it is told once.
+    is_told = any(problem.type == "dependency_cycle" for problem in problems)
+    cycle = None if is_told else graph.cycle_through(workflow, end)
     if cycle:
         problem = _cycle(cycle)
         found.setdefault(cycle[0], []).append(problem)
@@ -213,7 +215,7 @@ def _link_problem(
         yield Problem(node_id, "bad_linked_input", "Bad linked input", details, extra)
         return
     known = catalog.get(source["class_type"])
-    if known is not None and not (link[1] == int(link[1]) and 0 <= link[1] < known.outputs):
+    if known is not None and link[1] not in range(known.outputs):
         details = (
             f"{name}: node {link[0][:100]!r} ({known.name}) has {known.outputs} outputs, "
             f"counted from 0; {link[1]} is not one of them"
