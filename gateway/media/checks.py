@@ -63,6 +63,16 @@ def check_pixels(path: Path, kind: sniff.MediaType, limits: Limits) -> None:
         )
 
 
+def check_family(kind: sniff.MediaType, field: str, url: str | None = None) -> None:
+    """Raise InvalidInput for sound or video where the input `field` takes a picture."""
+    if field in _PICTURES_ONLY and kind.family != "image":
+        raise errors.InvalidInput(
+            f"{url or 'The value'} is no picture: it is {kind.mime}.",
+            hint="Send a picture, or give it to an input that takes sound or video.",
+            url=url,
+        )
+
+
 def check_arrival(path: Path, arrival: Arrival, field: str, limits: Limits) -> str:
     """Return the extension of a fetched file; `field` is the input that wants it.
 
@@ -72,8 +82,7 @@ def check_arrival(path: Path, arrival: Arrival, field: str, limits: Limits) -> s
     url = address.shown(arrival.url)
     if kind is None:
         return _untold(arrival, field, url)
-    if field in _PICTURES_ONLY and kind.family != "image":
-        raise errors.InvalidInput(f"{url} is no picture: it is {kind.mime}.", url=url)
+    check_family(kind, field, url)
     check_pixels(path, kind, limits)
     return kind.extension
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 from gateway import errors
 from gateway.config import Settings
 from gateway.media import encoded, names
-from gateway.media.checks import Limits, check_arrival, check_pixels
+from gateway.media.checks import Limits, check_arrival, check_family, check_pixels
 from gateway.media.folders import FolderMaker
 from gateway.media.ledger import Ledger
 from gateway.schemas import Auth
@@ -91,15 +91,15 @@ class Inputs:
             self._fetcher.check(value, location)
             return RemoteInput(value)
         try:
-            return await self._local(value)
+            return await self._local(value, _field(location))
         except errors.GatewayError as failure:
             failure.location = location
             raise
 
-    async def _local(self, value: str) -> LocalInput:
+    async def _local(self, value: str, field: str) -> LocalInput:
         found = encoded.data_url(value)
         if found is not None:
-            return await self._decode(found, is_declared=True)
+            return await self._decode(found, field, is_declared=True)
         if names.is_plausible(value):
             is_there = await asyncio.to_thread(names.find, self._folders, value)
             if is_there:
@@ -107,13 +107,13 @@ class Inputs:
                 return LocalInput(value, created=False)
         found = encoded.bare(value)
         if found is not None:
-            return await self._decode(found, is_declared=False)
+            return await self._decode(found, field, is_declared=False)
         raise await asyncio.to_thread(names.refusal, self._folders, value, self._ledger.is_ours)
 
-    async def _decode(self, given: encoded.Encoded, *, is_declared: bool) -> LocalInput:
+    async def _decode(self, given: encoded.Encoded, field: str, *, is_declared: bool) -> LocalInput:
         async with PartFile(self._folder) as part:
             try:
-                name = await asyncio.to_thread(self._decode_into, part, given)
+                name = await asyncio.to_thread(self._decode_into, part, given, field)
             except encoded.NotBase64:
                 what = "The data URL" if is_declared else "The value"
                 raise errors.InvalidInput(
@@ -128,8 +128,9 @@ class Inputs:
                 raise failures.disk_failure(failure, str(self._folder)) or failure from failure
         return LocalInput(name, created=True)
 
-    def _decode_into(self, part: PartFile, given: encoded.Encoded) -> str:
+    def _decode_into(self, part: PartFile, given: encoded.Encoded, field: str) -> str:
         decoded = encoded.decode(given, part, self._limits.input_bytes, self._salt)
+        check_family(decoded.kind, field)
         check_pixels(part.path, decoded.kind, self._limits)
         stem = _shortened(decoded.digest)
         name = self._ledger.find(stem)
@@ -148,7 +149,7 @@ class Inputs:
         StorageFull, Draining.
         """
         stem = self._stem("url", url, "" if auth is None else auth.model_dump_json())
-        field = next((part for part in reversed(location.split(".")) if not part.isdigit()), "")
+        field = _field(location)
 
         def name(path: Path, arrival: Arrival) -> str:
             found = stem + check_arrival(path, arrival, field, self._limits)
@@ -249,6 +250,11 @@ class Inputs:
     def _stem(self, *identity: str) -> str:
         told = "\0".join(identity).encode(errors="surrogatepass")
         return _shortened(hashlib.sha256(self._salt + told).digest())
+
+
+def _field(location: str) -> str:
+    """Return the input that a location names; an entry of a list stands for its list."""
+    return next((part for part in reversed(location.split(".")) if not part.isdigit()), "")
 
 
 def _shortened(digest: bytes) -> str:
