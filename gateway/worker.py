@@ -234,7 +234,10 @@ class Worker:
             if remaining is None:
                 raise
             wished = job.request.get("timeout")
-            raise errors.JobTimeout(f"The job did not finish within {wished} s.") from None
+            raise errors.JobTimeout(
+                f"The job did not finish within {wished} s.",
+                hint="Counted from acceptance, the queue included; raise timeout, or leave it out.",
+            ) from None
 
     def _callbacks(self, lease: Lease) -> Callbacks:
         def progress(data: dict[str, Any]) -> None:
