@@ -234,6 +234,7 @@ async def test_one_good_output_is_enough(gateway: Gateway) -> None:
         ("", 400, "invalid_input", "empty"),
         ("iVBORw0KGgo", 400, "invalid_input", "base64"),
         (encoded(png_header(50_000, 50_000)), 413, "too_many_pixels", "MAX_PIXELS"),
+        (encoded(b"ID3\x04" + bytes(60)), 400, "invalid_input", "no picture: it is audio/mpeg"),
         (encoded(png_header(0, 0)), 400, "invalid_input", "picture"),
         ("../x", 400, "invalid_input", "leaves its folder"),
         ("a/../../x.png", 400, "invalid_input", "leaves its folder"),
@@ -467,7 +468,7 @@ async def test_a_job_that_takes_longer_than_its_timeout(start: Callable[..., Any
     folders = "--input-directory ${INPUT_DIR} --output-directory ${OUTPUT_DIR}"
     with start(CMD=f"{engine} {folders}") as slow:
         late = await slow.ask(body={"prompt": empty_image(), "timeout": 0.5})
-        refused(late, 504, "timeout", "within 0.5 s")
+        refused(late, 504, "timeout", "within 0.5 s", "raise timeout")
         assert picture_of(await slow.ask(body={"prompt": empty_image()})).size == (8, 4)
 
 
