@@ -1,6 +1,6 @@
 """Latency of a 64x64 EmptyImage -> SaveImage, one at a time: gateway / direct, p50.
 
-python -m bench.latency [rounds]
+Run it with: python -m bench.latency [rounds]
 """
 
 from __future__ import annotations

@@ -168,7 +168,8 @@ class Direct:
         async with self._session.post(f"{self._url}/prompt", json=body) as response:
             response.raise_for_status()
             await response.read()
-        await self._waiting.pop(prompt_id)
+        await self._waiting[prompt_id]
+        del self._waiting[prompt_id]
         files = []
         for entry in self._outputs.pop(prompt_id):
             async with self._session.get(f"{self._url}/view", params=entry) as response:
