@@ -163,6 +163,12 @@ class Settings(BaseSettings):
             raise ValueError("write each as name:key")
         return value
 
+    @field_validator("cmd")
+    @classmethod
+    def _words(cls, value: str | None) -> str | None:
+        shlex.split(value or "")
+        return value
+
     @cached_property
     def engine_kind(self) -> Literal["comfyui", "embedded"]:
         """Which engine the gateway launches."""
@@ -254,7 +260,9 @@ class Settings(BaseSettings):
     def command(self) -> list[str]:
         """Return the child's command line, as `wire/jobs.md` (Folders) has it."""
         if self.cmd:
-            return shlex.split(Template(self.cmd).safe_substitute(self.environment()))
+            # Split first: a folder with blanks or quotes in its name stays one word.
+            known = self.environment()
+            return [Template(word).safe_substitute(known) for word in shlex.split(self.cmd)]
         folders = [
             *("--listen", self.direct_address, "--port", str(self.comfyui_port_host)),
             *("--input-directory", str(self.inputs)),

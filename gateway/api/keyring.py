@@ -36,6 +36,9 @@ class Keyring:
                         f"API_KEYS_FILE, line {number}: write name:<64 hex digits of sha256>"
                     )
                 digests[name] = bytes.fromhex(digest.strip())
+        if path and not digests:
+            # Whoever names a file wants keys: without one the gateway would be open to all.
+            raise errors.SettingsInvalid("API_KEYS_FILE: there is no key in it")
         return cls(digests)
 
     @property
