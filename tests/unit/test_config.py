@@ -1,0 +1,225 @@
+"""Settings: every wrong one told at once, secrets told never, folders and command lines."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway import config, errors
+
+SECRET = "s3cr3t-value"
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An environment with no setting in it, in a folder of its own."""
+    for name in config.Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def load(monkeypatch: pytest.MonkeyPatch, **values: str) -> config.Settings:
+    for name, value in {"HOST": "127.0.0.1", **values}.items():
+        monkeypatch.setenv(name, value)
+    return config.load()
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, **values: str) -> str:
+    with pytest.raises(errors.SettingsInvalid) as failure:
+        load(monkeypatch, **values)
+    return failure.value.message
+
+
+WRONG = {
+    "PORT": ["-1", "65536", "http"],
+    "LOG_LEVEL": ["loud"],
+    "LOG_FORMAT": ["xml"],
+    "ENGINE": ["torch"],
+    "COMFYUI_PORT_HOST": ["0", "70000"],
+    "ALWAYS_RESTART_COMFYUI": ["perhaps"],
+    "STARTUP_CHECK_INTERVAL_S": ["0", "-1"],
+    "STARTUP_CHECK_MAX_TRIES": ["-1", "1.5"],
+    "ALLOW_PRIVATE_NETWORKS": ["10.0.0.0/33", "x/y"],
+    "API_KEYS": ["nameless", ":key", "name:", "a:b,c"],
+    "CMD": ["run 'it"],
+    "MAX_BODY_SIZE_MB": ["0", "much"],
+    "MAX_PIXELS": ["0"],
+    "MAX_JSON_DEPTH": ["3", "901"],
+    "COMFY_QUEUE_DEPTH": ["0", "65"],
+    "MAX_ATTEMPTS": ["0"],
+    "EXECUTION_STALL_S": ["0"],
+    "OUTPUT_TTL_S": ["-1"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
+)
+def test_a_wrong_value_is_told(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    told = refused(monkeypatch, **{name: value})
+    assert told.startswith(f"{name}: ")
+    assert (f"(given: {value!r})" in told) or name in (*config.SECRETS, "ALLOW_PRIVATE_NETWORKS")
+
+
+def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = refused(monkeypatch, **{name: values[0] for name, values in WRONG.items()})
+    assert {line.partition(":")[0] for line in told.splitlines()} == set(WRONG)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("PORT", "0", 0),
+        ("LOG_LEVEL", "DEBUG", "debug"),
+        ("ENGINE", "Embedded", "embedded"),
+        ("CORS_ORIGINS", " https://a , ,https://b", ("https://a", "https://b")),
+        ("ALLOW_PRIVATE_NETWORKS", "10.1.2.3/8,fd00::/8,host,*", None),
+        ("API_KEYS", "a:b:c,d:e", ("a:b:c", "d:e")),
+        ("ALWAYS_RESTART_COMFYUI", "false", False),
+        ("MAX_QUEUE_DEPTH", "", 0),
+    ],
+)
+def test_right_values(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: object
+) -> None:
+    found = getattr(load(monkeypatch, **{name: value}), name.lower())
+    assert found == expected or (expected is None and len(found) == 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"HOST": "::"}, ["HOST=::", "API_KEYS", "ALLOW_INSECURE"]),
+        ({"HOST": "0.0.0.0"}, ["HOST=0.0.0.0"]),
+        ({"HOST": "gateway.local"}, ["HOST=gateway.local"]),
+        ({"HOST": "::", "API_KEYS": ","}, ["HOST=::"]),
+        ({"ENGINE": "comfyui"}, ["ENGINE=comfyui needs COMFY_HOME"]),
+        ({"COMFY_HOME": "nowhere"}, ["COMFY_HOME=nowhere: there is no main.py"]),
+        ({"HTTP_AUTH_HEADER_NAME": "X-A"}, ["HTTP_AUTH_HOSTS", "go together"]),
+        ({"HTTP_AUTH_HEADER_VALUE": SECRET}, ["go together"]),
+        ({"WARMUP_PROMPT_FILE": "nope.json"}, ["WARMUP_PROMPT_FILE=nope.json: there is no"]),
+        ({"API_KEYS_FILE": "nope"}, ["API_KEYS_FILE=nope: there is no"]),
+    ],
+)
+def test_conflicts(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], says: list[str]
+) -> None:
+    told = refused(monkeypatch, **values)
+    for words in says:
+        assert words in told
+    assert SECRET not in told
+
+
+def test_all_conflicts_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = refused(monkeypatch, HOST="::", ENGINE="comfyui", API_KEYS_FILE="", CMD="")
+    assert len(told.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"HOST": "::", "API_KEYS": "me:k"},
+        {"HOST": "::", "ALLOW_INSECURE": "1"},
+        {"HOST": "::1"},
+        {"HOST": "localhost"},
+        {"HOST": "127.0.0.9"},
+        {"CMD": "python main.py", "ENGINE": "comfyui"},
+    ],
+)
+def test_what_may_start(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
+    load(monkeypatch, **values)
+
+
+def test_secrets_are_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = refused(monkeypatch, API_KEYS=f"{SECRET},b:{SECRET}", PORT="-1", MAX_PIXELS="0")
+    assert SECRET not in told
+    secret = {
+        "API_KEYS": f"me:{SECRET}",
+        "HTTP_AUTH_HEADER_NAME": "X-A",
+        "HTTP_AUTH_HEADER_VALUE": SECRET,
+        "HTTP_AUTH_HOSTS": "host",
+        "PORT": "1",
+        "MAX_PIXELS": "1",
+    }
+    rows = load(monkeypatch, **secret).sources()
+    shown = {name: (value, source) for name, value, source in rows}
+    assert SECRET not in str(rows)
+    assert shown["API_KEYS"] == ("***", "environment")
+    assert shown["HTTP_AUTH_HEADER_VALUE"] == ("***", "environment")
+    assert shown["HTTP_AUTH_HOSTS"] == ("host", "environment")
+    assert shown["COMFY_HOME"] == ("", "default")
+    assert len(rows) == len(config.Settings.model_fields)
+
+
+def test_folders_without_a_comfyui(monkeypatch: pytest.MonkeyPatch, bare: Path) -> None:
+    settings = load(monkeypatch)
+    assert settings.engine_kind == "embedded"
+    expected = {
+        "models": "models",
+        "inputs": "state/input",
+        "outputs": "state/output",
+        "temp": "state/temp",
+        "custom_nodes": "custom_nodes",
+        "cache": "cache",
+        "state": "state",
+    }
+    for name, folder in expected.items():
+        assert getattr(settings, name) == bare / folder
+
+
+def test_folders_of_a_comfyui(monkeypatch: pytest.MonkeyPatch, bare: Path) -> None:
+    home = bare / "comfy home"
+    home.mkdir()
+    (home / "main.py").touch()
+    settings = load(monkeypatch, COMFY_HOME=str(home), OUTPUT_DIR="out", TEMP_DIR="scratch")
+    assert settings.engine_kind == "comfyui"
+    expected = {
+        "models": home / "models",
+        "inputs": home / "input",
+        "outputs": bare / "out",
+        "temp": bare / "scratch/temp",
+        "custom_nodes": home / "custom_nodes",
+        "state": bare / "state",
+    }
+    for name, folder in expected.items():
+        assert getattr(settings, name) == folder
+    command = settings.command()
+    assert command[:2] == ["python3", "main.py"]
+    assert command[command.index("--temp-directory") + 1] == str(bare / "scratch")
+    python = home / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    assert settings.command()[0] == str(python)
+    assert load(monkeypatch, COMFY_PYTHON="/opt/py").command()[0] == "/opt/py"
+
+
+def test_command_lines(monkeypatch: pytest.MonkeyPatch, bare: Path) -> None:
+    embedded = load(monkeypatch, COMFYUI_PORT_HOST="9").command()
+    assert embedded[:3] == [sys.executable, "-m", "gateway.embedded"]
+    assert embedded[3:7] == ["--listen", "127.0.0.1", "--port", "9"]
+    own = "run ${INPUT_DIR} '$OUTPUT_DIR b' $UNKNOWN --port=${COMFYUI_PORT_HOST}"
+    words = load(monkeypatch, CMD=own).command()
+    assert words == ["run", f"{bare}/state/input", f"{bare}/state/output b", "$UNKNOWN", "--port=9"]
+
+
+def test_folders_with_blanks_stay_one_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = load(monkeypatch, CMD="run --in ${INPUT_DIR}", INPUT_DIR="/a b/it's").command()
+    assert words == ["run", "--in", "/a b/it's"]
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8188"),
+        ("0.0.0.0", "http://127.0.0.1:8188"),
+        ("::", "http://[::1]:8188"),
+        ("fd00::7", "http://[fd00::7]:8188"),
+        ("comfy", "http://comfy:8188"),
+    ],
+)
+def test_the_childs_address(monkeypatch: pytest.MonkeyPatch, address: str, url: str) -> None:
+    assert load(monkeypatch, DIRECT_ADDRESS=address).comfy_url == url
