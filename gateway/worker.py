@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from structlog.contextvars import bound_contextvars
 
@@ -23,6 +23,9 @@ _RENEW_EVERY_S = 15.0
 _SWEEP_EVERY_S = 1.0
 _BACK_OFF_S = 1.0
 _PAUSE_S = 0.1
+_LONGEST_WAIT_S = 30.0
+
+_T = TypeVar("_T")
 
 
 class Engine(Protocol):
@@ -133,6 +136,12 @@ class Worker:
             elif job.cancel_asked:
                 self._cancel(job.id, _reason(job))
 
+    async def listen(self) -> None:
+        """Wake when the store says that something may be claimable."""
+        while True:
+            await self._store.wait(_LONGEST_WAIT_S)
+            self._wake.set()
+
     async def keep(self) -> None:
         """Keep leases alive, and let the store's clock work."""
         renewed = time.monotonic()
@@ -204,7 +213,7 @@ class Worker:
         try:
             outcome = await self._outcome(lease)
             self._running[lease.job.id].is_settling = True
-            done = await self._store.finish(lease, outcome)
+            done = await self._stored(lambda: self._store.finish(lease, outcome))
         except errors.EngineLost as lost:
             done = await self._engine_lost(lease, lost)
         except asyncio.CancelledError:
@@ -247,7 +256,7 @@ class Worker:
             self._arriving.discard(lease.job.id)
 
         async def delivering(outcome: Outcome) -> None:
-            await self._store.finish(lease, outcome)
+            await self._stored(lambda: self._store.finish(lease, outcome))
 
         return Callbacks(progress, sending, delivering)
 
@@ -256,7 +265,7 @@ class Worker:
             logger.info("the job goes back to the queue", reason=lost.message)
             # ComfyUI may be about to be declared dead: no hurry to claim the same job again.
             await asyncio.sleep(_PAUSE_S)
-            await self._store.release(lease)
+            await self._stored(lambda: self._store.release(lease))
             return lease.job
         crashed = errors.EngineCrashed(
             f"ComfyUI died {lease.job.attempt} times while it ran this job.",
@@ -271,16 +280,31 @@ class Worker:
         if isinstance(reason, errors.LeaseLost):
             raise reason
         if reason is None or isinstance(reason, errors.Draining):
-            await self._store.release(lease)
+            await self._stored(lambda: self._store.release(lease))
             return lease.job
         return await self._fail(lease, reason)
 
     async def _fail(
         self, lease: Lease, failure: errors.GatewayError, retry_in: float | None = None
     ) -> Job:
-        return await self._store.fail(
-            lease, failure.to_dict(), retry_in=retry_in, max_attempts=self._limits.max_attempts
+        if lease.job.id in self._running:
+            self._running[lease.job.id].is_settling = True
+        error, most = failure.to_dict(), self._limits.max_attempts
+        return await self._stored(
+            lambda: self._store.fail(lease, error, retry_in=retry_in, max_attempts=most)
         )
+
+    async def _stored(self, write: Callable[[], Awaitable[_T]]) -> _T:
+        """Write how a job stands; while the disk is full, wait: the GPU's work would be lost."""
+        is_told = False
+        while True:
+            try:
+                return await write()
+            except errors.StorageFull as full:
+                if not is_told:
+                    logger.error("a job's end waits for room on the disk", reason=full.message)
+                is_told = True
+                await asyncio.sleep(_BACK_OFF_S)
 
     def _told(self, job: Job) -> None:
         if not job.state.is_terminal:

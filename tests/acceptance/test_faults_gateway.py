@@ -295,6 +295,23 @@ async def test_a_full_disk_refuses_jobs_until_there_is_room(place: Place, small_
         assert (await found.prompt(big, id="no-room-0")).status == 200
 
 
+async def test_a_disk_that_fills_during_a_job_costs_no_work(place: Place, small_disk: Path) -> None:
+    async with gateway(place, "--slow 0.5", STATE_DIR=str(small_disk)) as found:
+        asked = [found.begin(picture(n), id=f"done-{n}") for n in (1, 2)]
+        await found.until_begun()
+        await found.until_jobs(2, "running")
+        filler = fill(small_disk)
+        log = place.folder / "gateway.log"
+        await wait_until(lambda: b"waits for room" in log.read_bytes(), description="it waits")
+        await found.until_engine_free()
+        filler.unlink()
+
+        answers = await asyncio.wait_for(asyncio.gather(*asked), 10)
+
+    assert [answer.status for answer in answers] == [200, 200]
+    assert len(place.written()) == 2
+
+
 async def test_a_full_output_disk_fails_the_job_with_a_reason(
     place: Place, small_disk: Path
 ) -> None:
