@@ -53,12 +53,19 @@ def configure(level: str, form: Literal["auto", "console", "json"], stream: Text
     renderer: Any = (
         structlog.processors.JSONRenderer(serializer=_dumps)
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     structlog.configure(
         processors=[
             *shared,
-            structlog.processors.dict_tracebacks if as_json else _keep,
+            # Local variables hold keys, credentials and whole requests: frames go without them.
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            )
+            if as_json
+            else _keep,
             ring,
             renderer,
         ],
