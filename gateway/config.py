@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     max_body_size_mb: float = Field(100, gt=0, description="Largest request body, MB.")
     max_input_mb: float = Field(200, gt=0, description="Largest input, decoded or fetched, MB.")
     max_pixels: int = Field(178956970, gt=0, description="Most pixels of an input picture.")
-    max_json_depth: int = Field(64, ge=4, le=900, description="Deepest nesting of a request.")
+    max_json_depth: int = Field(64, ge=4, le=200, description="Deepest nesting of a request.")
     max_queue_depth: int = Field(0, ge=0, description="Most queued jobs; 0 = unlimited.")
     cancel_on_disconnect: bool = Field(
         True, description="Cancel an anonymous request whose client is gone."

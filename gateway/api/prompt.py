@@ -81,6 +81,11 @@ async def _asked(request: web.Request, parts: Parts) -> Asked:
             raw = await request.read()
     except TimeoutError:
         raise errors.RequestTimeout from None
+    except web.RequestPayloadError as failure:
+        raise errors.InvalidJson(
+            f"The body could not be read: {str(failure)[:200]}.",
+            hint="Send it whole, and packed as its Content-Encoding says.",
+        ) from None
     metrics.bytes_in_total.labels("body").inc(len(raw))
     large = len(raw) > _LARGE
     body = await asyncio.to_thread(_loads, raw) if large else _loads(raw)
