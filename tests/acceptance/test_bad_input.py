@@ -6,6 +6,7 @@ import asyncio
 import base64
 import email
 import email.policy
+import gzip
 import io
 import json
 import struct
@@ -107,6 +108,33 @@ async def test_a_body_of_the_wrong_shape(
     gateway: Gateway, raw: bytes, status: int, code: str, says: str
 ) -> None:
     refused(await gateway.ask(raw=raw), status, code, says)
+
+
+@pytest.mark.parametrize(("packed", "status"), [(True, 200), (False, 400)])
+async def test_a_body_that_calls_itself_packed(gateway: Gateway, packed: bool, status: int) -> None:
+    raw = json.dumps({"prompt": empty_image()}).encode()
+    answer = await gateway.ask(
+        raw=gzip.compress(raw) if packed else raw, headers={"Content-Encoding": "gzip"}
+    )
+    assert answer.status == status
+    if not packed:
+        refused(answer, 400, "invalid_json", "Content-Encoding")
+
+
+async def test_a_packed_body_that_unpacks_to_more_than_the_limit(gateway: Gateway) -> None:
+    raw = gzip.compress(b'{"prompt": "' + b"x" * 20_000_000 + b'"}')
+    answer = await gateway.ask(raw=raw, headers={"Content-Encoding": "gzip"})
+    refused(answer, 413, "body_too_large", "MAX_BODY_SIZE_MB")
+
+
+async def test_the_deepest_nesting_that_can_be_allowed(start: Callable[..., Any]) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(190):
+        deep = {"x": deep}
+    with start(MAX_JSON_DEPTH="200") as found:
+        answer = await found.ask(body={"prompt": empty_image(), "metadata": deep})
+        assert picture_of(answer).size == (8, 4)
+        assert answer.json["metadata"] == deep
 
 
 def unknown_class(graph: Graph) -> None:

@@ -99,6 +99,28 @@ async def test_a_key_is_in_no_answer_and_in_no_log(guarded: Gateway, key: dict[s
         assert secret not in lines + log
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_logged_failure_shows_no_variables(form: str) -> None:
+    """They may hold what callers entrust to us."""
+    program = f"""
+import sys
+from gateway import log
+log.configure("info", {form!r}, sys.stderr)
+def fails(token):
+    raise ValueError("told")
+try:
+    fails("entru" + "sted")
+except ValueError:
+    log.logger.exception("failed")
+"""
+    ended = subprocess.run(
+        (sys.executable, "-c", program), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "told" in ended.stderr
+    assert "fails" in ended.stderr
+    assert "entrusted" not in ended.stderr
+
+
 async def test_strict_requests_refuse_an_unknown_field(
     guarded: Gateway, key: dict[str, str]
 ) -> None:
