@@ -1,0 +1,143 @@
+"""Requests: every wrong field told at once, unknown ones told or refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway import errors
+from gateway.schemas import JOB_ID, LATER, METADATA_BYTES, parse_prompt
+
+PROMPT = {"1": {"class_type": "A", "inputs": {}}}
+SECRET = "s3cr3t"
+
+
+def refused(body: Any, *, strict: bool = False) -> dict[str, Any]:
+    with pytest.raises(errors.RequestRefused) as failure:
+        parse_prompt(body, strict=strict)
+    return failure.value.to_dict()
+
+
+def credential(**auth: Any) -> dict[str, Any]:
+    return {"credentials": [{"url_pattern": "https://host/**", "auth": auth}]}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"id": "a.B_c:d-9"},
+        {"id": "x" * 128},
+        {"id": None},
+        {"priority": -100},
+        {"priority": 100},
+        {"timeout": 0.5},
+        {"metadata": {}},
+        {"metadata": {"a": "x" * (METADATA_BYTES - 8)}},
+        {"convert_output": {"format": "webp", "options": {"quality": 5}}},
+        {"extra_data": {"any": [1]}},
+        credential(type="bearer", token=SECRET),
+        credential(type="basic", username="u", password=SECRET),
+        credential(type="header", header_name="X-Key", header_value=SECRET),
+        credential(type="query", query_param="key", query_value=SECRET),
+        dict.fromkeys(LATER),
+    ],
+    ids=lambda fields: str(fields)[:40],
+)
+def test_right_requests(fields: dict[str, Any]) -> None:
+    request, warnings = parse_prompt({"prompt": PROMPT, **fields}, strict=True)
+    assert request.prompt == PROMPT
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "location"),
+    [
+        ({"prompt": None}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": "text"}, "prompt"),
+        *(({"id": job_id}, "id") for job_id in ("", ".", "..", "a/b", "a b", "ä", "x" * 129, 5)),
+        *(({"priority": value}, "priority") for value in (101, -101, 1.5, "1", True, None)),
+        *(({"timeout": value}, "timeout") for value in (0, -1, "soon", float("inf"))),
+        ({"metadata": []}, "metadata"),
+        ({"metadata": {"a": "x" * (METADATA_BYTES - 7)}}, "metadata"),
+        ({"convert_output": {"format": "gif"}}, "convert_output.format"),
+        ({"convert_output": {"format": "png", "x": 1}}, "convert_output.x"),
+        ({"extra_data": 5}, "extra_data"),
+        (credential(type="magic"), "credentials.0.auth"),
+        (credential(type="bearer"), "credentials.0.auth.bearer.token"),
+        (
+            credential(type="header", header_name="X\r\nY", header_value="v"),
+            "credentials.0.auth.header.header_name",
+        ),
+        (
+            credential(type="header", header_name="X", header_value="v\r\nY: z"),
+            "credentials.0.auth.header.header_value",
+        ),
+        (
+            credential(type="header", header_name="X", header_value="v\n"),
+            "credentials.0.auth.header.header_value",
+        ),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_wrong_fields(fields: dict[str, Any], location: str) -> None:
+    told = refused({"prompt": PROMPT, **fields})
+    assert (told["code"], told["location"]) == ("invalid_request", location)
+
+
+def test_all_wrong_fields_are_told_at_once() -> None:
+    told = refused({"id": "a/b", "priority": 999, "timeout": -1})
+    for name in ("prompt: ", "id: 1 to 128", "priority: ", "timeout: "):
+        assert name in told["message"]
+
+
+def test_secrets_are_not_repeated() -> None:
+    wrong = credential(type="bearer", token=[SECRET])["credentials"]
+    assert SECRET not in refused({"prompt": PROMPT, "credentials": wrong})["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (None, "invalid_request"),
+        ([], "invalid_request"),
+        ("text", "invalid_request"),
+        ({}, "invalid_request"),
+        ({"nodes": [], "links": []}, "ui_workflow"),
+    ],
+)
+def test_what_is_no_request(body: Any, code: str) -> None:
+    assert refused(body)["code"] == code
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_what_comes_later_is_refused(name: str) -> None:
+    told = refused({"prompt": PROMPT, name: {}})
+    assert (told["code"], told["location"]) == ("not_yet_supported", name)
+
+
+def test_keys_of_buckets_come_later() -> None:
+    auth = credential(type="s3", access_key_id="a", secret_access_key=SECRET)
+    told = refused({"prompt": PROMPT, **auth})
+    assert told["code"] == "not_yet_supported"
+    assert SECRET not in str(told)
+
+
+def test_unknown_fields_are_told_or_refused() -> None:
+    body = {"prompt": PROMPT, "zeta": 1, "alpha": None}
+    _, warnings = parse_prompt(body, strict=False)
+    expected = ["Unknown field 'alpha' was ignored.", "Unknown field 'zeta' was ignored."]
+    assert warnings == expected
+    told = refused(body, strict=True)
+    assert "alpha, zeta" in told["message"]
+    many = {"prompt": PROMPT, **{f"{n:0200}": 1 for n in range(50)}}
+    _, warnings = parse_prompt(many, strict=False)
+    assert len(warnings) == 20
+    assert max(map(len, warnings)) < 150
+
+
+def test_ids_are_whole_and_no_folder() -> None:
+    assert not JOB_ID.fullmatch("a\n")
+    assert JOB_ID.fullmatch("...")
