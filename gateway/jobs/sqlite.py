@@ -9,6 +9,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,9 @@ class SqliteStore:
 
     async def put(self, job: Job, *, durable: bool) -> Job:
         """See `Store.put`."""
+        # The one connection takes its statements in turn: a claim that is sent now comes after
+        # the insert, and need not wait for word of it.
+        asyncio.get_running_loop().call_soon(self._claimable.set)
         inserted = await self._write(
             "put",
             **{name: getattr(job, name) for name in ("id", "priority", "created_at", "deadline")},
@@ -89,14 +93,15 @@ class SqliteStore:
             **{name: int(getattr(job, name)) for name in _FLAGS[:3]},
             **{name: _dumps(getattr(job, name)) for name in ("request", "graph", "warnings")},
         )
+        if durable:
+            # Also for a job that is there already: whoever put it may still wait for the disk.
+            await self._sync()
         if not inserted:
             existing = await self.get(job.id)
             if existing is None and job.idempotency_key is not None:
                 existing = await self.by_key(job.idempotency_key)
             assert existing is not None
             return existing
-        if durable:
-            await self._sync()
         self._changed(job)
         return job
 
@@ -155,7 +160,6 @@ class SqliteStore:
 
     async def claim(self, want: Want) -> Lease | None:
         """See `Store.claim`."""
-        self._claimable.clear()
         now = time.time()
         token = uuid.uuid4().hex
         job = await self._one(
@@ -179,6 +183,7 @@ class SqliteStore:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._claimable.wait()
+                self._claimable.clear()
 
     async def renew(self, leases: Leases) -> tuple[Leases, Leases]:
         """See `Store.renew`."""
@@ -202,6 +207,10 @@ class SqliteStore:
 
     async def finish(self, lease: Lease, outcome: Outcome) -> Job:
         """See `Store.finish`."""
+        if lease.job.is_anonymous and outcome.state is State.SUCCEEDED:
+            # Whoever waits is the only one who will ever want the answer: it goes out while the
+            # row is written.
+            asyncio.get_running_loop().call_soon(self._feed.publish, _finished(lease, outcome))
         job = await self._one(
             "finish",
             id=lease.job.id,
@@ -325,6 +334,19 @@ def _translated(path: Path) -> Iterator[None]:
                 hint="Make room in STATE_DIR, then send it again.",
             ) from failure
         raise
+
+
+def _finished(lease: Lease, outcome: Outcome) -> Job:
+    return replace(
+        lease.job,
+        state=outcome.state,
+        graph=outcome.graph,
+        result=outcome.result,
+        warnings=outcome.warnings,
+        prompt_id=outcome.prompt_id,
+        started_at=outcome.started_at,
+        finished_at=time.time(),
+    )
 
 
 def _job(row: sqlite3.Row) -> Job:
