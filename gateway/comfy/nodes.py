@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import sys
 from collections.abc import Iterable, Mapping
@@ -143,12 +144,15 @@ def check(workflow: graph.Graph, catalog: Catalog) -> list[Problem]:
     Raises NoOutput when no node ends the graph.
     """
     unknown = [
-        _unknown_class(node_id, node["class_type"], catalog)
+        _unknown_class(node_id, node["class_type"])
         for node_id, node in workflow.items()
         if catalog.get(node["class_type"]) is None
     ]
     if unknown:
-        return unknown
+        # Only the first is hinted at, and likeness to every class takes milliseconds a name.
+        name = workflow[unknown[0].node_id]["class_type"]
+        closest = tuple(catalog.closest(name[:200]))
+        return [dataclasses.replace(unknown[0], closest=closest), *unknown[1:]]
     ends = [node_id for node_id, node in workflow.items() if _ends(node, catalog)]
     if not ends:
         raise errors.NoOutput
@@ -248,14 +252,13 @@ def _choice_problem(node_id: str, name: str, value: Any, known: NodeClass) -> It
     )
 
 
-def _unknown_class(node_id: str, name: str, catalog: Catalog) -> Problem:
+def _unknown_class(node_id: str, name: str) -> Problem:
     return Problem(
         node_id,
         "invalid_prompt",
         f"Cannot execute because node {name[:200]} does not exist.",
         f"Node ID '#{node_id[:100]}'",
         {},
-        tuple(catalog.closest(name[:200])),
     )
 
 
