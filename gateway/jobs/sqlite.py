@@ -93,6 +93,9 @@ class SqliteStore:
             **{name: int(getattr(job, name)) for name in _FLAGS[:3]},
             **{name: _dumps(getattr(job, name)) for name in ("request", "graph", "warnings")},
         )
+        if inserted:
+            # Before the sync: the job may be running by the time that is done.
+            self._changed(job)
         if durable:
             # Also for a job that is there already: whoever put it may still wait for the disk.
             await self._sync()
@@ -102,7 +105,6 @@ class SqliteStore:
                 existing = await self.by_key(job.idempotency_key)
             assert existing is not None
             return existing
-        self._changed(job)
         return job
 
     async def get(self, job_id: str) -> Job | None:
