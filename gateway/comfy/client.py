@@ -7,6 +7,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -132,7 +133,8 @@ class Comfy:
         self._attempts[prompt_id] = attempt
         try:
             await self._send(attempt, extra_data)
-            return await attempt.result
+            execution = await attempt.result
+            return replace(execution, node_errors=attempt.node_errors)
         except asyncio.CancelledError:
             self._beside(self._abandon(attempt))
             raise
@@ -156,6 +158,9 @@ class Comfy:
         # ComfyUI may die, or be declared hung, before it answers.
         either: set[asyncio.Future[Any]] = {post, attempt.result}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not post.done() and attempt.result.done() and not attempt.result.exception():
+            # Its last frame overtook the answer, which alone tells of outputs that were refused.
+            await asyncio.wait({post}, timeout=SILENCE_S)
         if not post.done():
             post.cancel()
             with contextlib.suppress(asyncio.CancelledError):
