@@ -239,17 +239,17 @@ async def test_a_graph_without_an_output_node(gateway: Gateway) -> None:
 
 
 async def test_one_good_output_is_enough(gateway: Gateway) -> None:
-    """The other one is told in node_errors and in a warning."""
+    """The other one is told in node_errors and in a warning, however soon the job is done."""
     graph = empty_image()
     graph["3"] = {
         "class_type": "SaveImage",
         "inputs": {"images": ["9", 0], "filename_prefix": "lost"},
     }
-    answer = await gateway.ask(body={"prompt": graph})
-    assert picture_of(answer).size == (8, 4)
-    assert list(answer.json["node_errors"]) == ["3"]
-    assert any("node_errors" in warning for warning in answer.json["warnings"])
-    assert b"traceback" not in answer.raw
+    for answer in await asyncio.gather(*(gateway.ask(body={"prompt": graph}) for _ in range(24))):
+        assert picture_of(answer).size == (8, 4)
+        assert list(answer.json["node_errors"]) == ["3"]
+        assert any("node_errors" in warning for warning in answer.json["warnings"])
+        assert b"traceback" not in answer.raw
 
 
 @pytest.mark.parametrize(
