@@ -166,6 +166,7 @@ class Gateway:
             for loop in (
                 self.worker.follow(changes),
                 self.worker.keep(),
+                self.worker.listen(),
                 self.worker.run(),
                 janitor.run(),
             ):

@@ -7,7 +7,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ class Runner:
         return await self._comfy.execute(workflow, extra_data, tell, prompt_id)
 
     async def _collect(self, job: Job, workflow: graph.Graph, execution: Execution) -> Outcome:
-        found = [await self._describe(index, ref, job) for index, ref in enumerate(execution.files)]
+        found = await asyncio.to_thread(self._described, execution.files)
         duration = execution.end - execution.start
         starts = {node: {"start": at} for node, at in execution.node_starts.items()}
         result = {
@@ -145,17 +145,19 @@ class Runner:
             execution.start / 1000,
         )
 
-    async def _describe(self, index: int, ref: FileRef, job: Job) -> dict[str, Any]:
-        path = await asyncio.to_thread(self._locate, ref)
-        described = await outputs.describe(path)
-        return {
-            "index": index,
-            "node_id": ref.node_id,
-            "filename": path.name,
-            "type": ref.type,
-            "path": str(path),
-            **asdict(described),
-        }
+    def _described(self, files: list[FileRef]) -> list[dict[str, Any]]:
+        found = []
+        for index, ref in enumerate(files):
+            path = self._locate(ref)
+            entry = {
+                "index": index,
+                "node_id": ref.node_id,
+                "filename": path.name,
+                "type": ref.type,
+                "path": str(path),
+            }
+            found.append({**entry, **vars(outputs.described(path))})
+        return found
 
     async def _deliver(self, job: Job, collected: Outcome, done_at: float) -> Outcome:
         result = dict(collected.result)
@@ -196,7 +198,7 @@ class Runner:
         described = await outputs.describe(into)
         return {
             **entry,
-            **asdict(described),
+            **vars(described),
             "path": str(into),
             "filename": into.name,
             "source": str(source),
@@ -290,7 +292,7 @@ class _Teller:
     def __call__(self, progress: Progress) -> None:
         if self._started_at is None:
             self._started_at = time.time()
-        shown = {key: value for key, value in asdict(progress).items() if value is not None}
+        shown = {key: value for key, value in vars(progress).items() if value is not None}
         self._tell({"progress": shown, "started_at": self._started_at})
 
 

@@ -90,8 +90,13 @@ def _is_file(path: Path) -> bool:
 
 async def describe(path: Path) -> Described:
     """Return what a file is, read from its header alone; raises OutputMissing."""
+    return await asyncio.to_thread(described, path)
+
+
+def described(path: Path) -> Described:
+    """Return what a file is; for a thread. Raises OutputMissing."""
     try:
-        return await asyncio.to_thread(_described, path)
+        return _described(path)
     except FileNotFoundError:
         raise errors.OutputMissing(f"{path.name} was there and is gone.") from None
 
