@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway import errors
 
-SECRETS = {"API_KEYS", "WEBHOOK_SECRET", "HTTP_AUTH_HEADER_VALUE", "HF_TOKEN"}
+SECRETS = {"API_KEYS", "WEBHOOK_SECRET", "WARMUP_PROMPT_URL", "HTTP_AUTH_HEADER_VALUE", "HF_TOKEN"}
 
 CommaList = Annotated[tuple[str, ...], NoDecode]
 
