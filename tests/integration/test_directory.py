@@ -1,0 +1,62 @@
+"""Lists of pictures in `directory` become a folder that ComfyUI's folder loaders read."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from PIL import Image
+
+from gateway.config import Settings
+from gateway.media.inputs import Inputs, LocalInput
+from gateway.runner import fetch_inputs
+from gateway.storage.fetcher import Fetcher
+
+
+def png(color: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), color).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("class_type", "is_path"), [("VHS_LoadImages", False), ("VHS_LoadImagesPath", True)]
+)
+async def test_a_list_becomes_a_folder_in_its_order(
+    tmp_path: Path, class_type: str, is_path: bool
+) -> None:
+    async def red(_: web.Request) -> web.Response:
+        return web.Response(body=png("red"), content_type="image/png")
+
+    app = web.Application()
+    app.router.add_get("/red.png", red)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/red.png"
+        settings = Settings(
+            host="127.0.0.1",
+            state_dir=tmp_path / "state",
+            input_dir=tmp_path / "input",
+            allow_private_networks=("127.0.0.0/8",),
+        )
+        settings.inputs.mkdir()
+        async with Fetcher.open(settings) as fetcher:
+            inputs = await Inputs.open(settings, fetcher)
+            blue = await inputs.admit(base64.b64encode(png("blue")).decode(), location="x")
+            assert isinstance(blue, LocalInput)
+            graph = {"1": {"class_type": class_type, "inputs": {"directory": [url, blue.name]}}}
+
+            bound = await fetch_inputs(graph, [], inputs, settings.inputs, "job")
+    finally:
+        await runner.cleanup()
+
+    value = bound["1"]["inputs"]["directory"]
+    folder = Path(value) if is_path else settings.inputs / value
+    colors = [Image.open(file).getpixel((0, 0)) for file in sorted(folder.iterdir())]
+    assert Path(value).is_absolute() == is_path
+    assert colors == [(255, 0, 0), (0, 0, 255)]
