@@ -261,6 +261,8 @@ class Worker:
         return Callbacks(progress, sending, delivering)
 
     async def _engine_lost(self, lease: Lease, lost: errors.EngineLost) -> Job:
+        if self._running[lease.job.id].reason is not None:
+            return await self._cancelled(lease)
         if not lost.started:
             logger.info("the job goes back to the queue", reason=lost.message)
             # ComfyUI may be about to be declared dead: no hurry to claim the same job again.
