@@ -8,7 +8,8 @@ INSERT INTO jobs (
     :deadline, :is_anonymous, :needs_fetch, :needs_secrets, :owner, :fingerprint,
     :idempotency_key, :request, :graph, :warnings
 )
-ON CONFLICT DO NOTHING;
+ON CONFLICT DO NOTHING
+RETURNING id;
 
 -- get --
 -- One job by its id.

@@ -86,7 +86,7 @@ class SqliteStore:
         # The one connection takes its statements in turn: a claim that is sent now comes after
         # the insert, and need not wait for word of it.
         asyncio.get_running_loop().call_soon(self._claimable.set)
-        inserted = await self._write(
+        inserted = await self._rows(
             "put",
             **{name: getattr(job, name) for name in ("id", "priority", "created_at", "deadline")},
             **{name: getattr(job, name) for name in ("owner", "fingerprint", "idempotency_key")},
@@ -94,8 +94,10 @@ class SqliteStore:
             **{name: _dumps(getattr(job, name)) for name in ("request", "graph", "warnings")},
         )
         if inserted:
-            # Before the sync: the job may be running by the time that is done.
-            self._changed(job)
+            # Before the sync: the job may be running by the time that is done. What `progress`
+            # told by then is kept.
+            self._claimable.set()
+            self._feed.publish(job)
         if durable:
             # Also for a job that is there already: whoever put it may still wait for the disk.
             await self._sync()
@@ -302,11 +304,6 @@ class SqliteStore:
     async def _rows(self, name: str, **values: Any) -> Rows:
         with _translated(self._wal):
             return list(await self._db.execute_fetchall(self._sql[name], values))
-
-    async def _write(self, name: str, **values: Any) -> int:
-        with _translated(self._wal):
-            async with self._db.execute(self._sql[name], values) as cursor:
-                return cursor.rowcount
 
     async def _sync(self) -> None:
         """Put what was committed on the disk; commits of many callers share one sync."""
