@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import orjson
 from aiohttp import web
 from pydantic import ValidationError
@@ -236,7 +237,7 @@ async def check_graph(parts: Parts, workflow: graph.Graph) -> None:
     if doubtful:
         try:
             await parts.refresh_classes(doubtful)
-        except Exception as failure:  # noqa: BLE001
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as failure:
             # ComfyUI may be restarting: what it said last still holds.
             logger.debug("object_info was not refreshed", error=str(failure)[:200])
         problems = nodes.check(workflow, parts.catalog)
