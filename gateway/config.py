@@ -17,7 +17,19 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway import errors
 
-SECRETS = {"API_KEYS", "WEBHOOK_SECRET", "WARMUP_PROMPT_URL", "HTTP_AUTH_HEADER_VALUE", "HF_TOKEN"}
+SECRETS = {
+    "API_KEYS",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "HF_TOKEN",
+    "HTTP_AUTH_HEADER_VALUE",
+    "MANIFEST_JSON",
+    "SYSTEM_WEBHOOK_URL",
+    "WARMUP_PROMPT_URL",
+    "WEBHOOK_SECRET",
+}
 
 CommaList = Annotated[tuple[str, ...], NoDecode]
 
@@ -99,6 +111,47 @@ class Settings(BaseSettings):
     http_auth_header_value: str | None = Field(None, description="Its value.")
     http_auth_hosts: CommaList = Field((), description="Hosts that get that header; * for all.")
 
+    lru_cache_size_gb: float = Field(
+        0, ge=0, description="Most that CACHE_DIR holds, GB (2^30 bytes); 0 = unlimited."
+    )
+    auth_recheck_s: float = Field(
+        300, ge=0, description="How long a source's yes to credentials holds, seconds."
+    )
+    model_inputs: str | None = Field(
+        None, description="Class.input=folder,...: folders of loaders that nothing else knows."
+    )
+    allowed_file_roots: CommaList = Field(
+        (), description="Folders that file:// URLs may read and write below."
+    )
+    hf_token: str | None = Field(None, description="Token for Hugging Face.")
+    hf_endpoint: str | None = Field(None, description="Hugging Face, or a mirror of it.")
+    aws_access_key_id: str | None = Field(None, description="Key for s3:// URLs.")
+    aws_secret_access_key: str | None = Field(None, description="Its secret.")
+    aws_session_token: str | None = Field(None, description="Token of temporary keys.")
+    aws_region: str | None = Field(None, description="Region of the buckets.")
+    aws_default_region: str | None = Field(None, description="The same, when that is not set.")
+    aws_endpoint_url: str | None = Field(
+        None, description="Address of another S3: MinIO, R2 and the like."
+    )
+    azure_storage_connection_string: str | None = Field(
+        None, description="Account, key and address of Azure Blob Storage."
+    )
+    google_application_credentials: Path | None = Field(
+        None, description="File with a Google service account, for gs:// URLs."
+    )
+
+    manifest: Path | None = Field(
+        None, description="What to install and fetch before ComfyUI starts; YAML or JSON."
+    )
+    manifest_json: str | None = Field(None, description="The same, as JSON.")
+    on_manifest_error: Literal["stop", "skip"] = Field(
+        "stop", description="Whether what cannot be installed stops the start."
+    )
+
+    webhook_secret: str | None = Field(None, description="Key that webhooks are signed with.")
+    system_webhook_url: str | None = Field(None, description="Who hears of system events.")
+    system_webhook_events: CommaList = Field((), description="Their names, or all.")
+
     strict_requests: bool = Field(False, description="Refuse unknown top-level fields with 422.")
     prepend_filenames: bool = Field(
         True, description="{id}_{prefix} as filename_prefix; false: just {id}."
@@ -134,6 +187,8 @@ class Settings(BaseSettings):
         "cors_origins",
         "allow_private_networks",
         "http_auth_hosts",
+        "allowed_file_roots",
+        "system_webhook_events",
         mode="before",
     )
     @classmethod
@@ -142,7 +197,7 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("log_level", "engine", "log_format", mode="before")
+    @field_validator("log_level", "engine", "log_format", "on_manifest_error", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
@@ -341,7 +396,7 @@ def _conflicts(settings: Settings) -> list[str]:
         found.append("HTTP_AUTH_HEADER_NAME is set: name the hosts that get it in HTTP_AUTH_HOSTS")
     if bool(settings.http_auth_header_name) != bool(settings.http_auth_header_value):
         found.append("HTTP_AUTH_HEADER_NAME and HTTP_AUTH_HEADER_VALUE go together")
-    for name in ("warmup_prompt_file", "api_keys_file"):
+    for name in ("warmup_prompt_file", "api_keys_file", "manifest"):
         path = getattr(settings, name)
         if path is not None and not path.is_file():
             found.append(f"{name.upper()}={path}: there is no such file")

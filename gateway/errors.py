@@ -5,24 +5,34 @@ GatewayError
 │   ├── InvalidJson                     400 invalid_json
 │   ├── NoOutput                        400 no_output
 │   ├── InputNotFetched                 400 input_not_fetched
+│   ├── ModelNotFetched                 400 model_not_fetched
+│   ├── ModelInvalid                    400 model_invalid
+│   ├── UnknownModelType                400 unknown_model_type
 │   ├── InvalidInput                    400 invalid_input
 │   ├── Unauthorized                    401 unauthorized
 │   ├── Forbidden                       403 forbidden
+│   ├── CredentialsRefused              403 credentials_refused
 │   ├── NotFound                        404 not_found
 │   ├── JobNotFound                     404 job_not_found
 │   ├── OutputNotFound                  404 output_not_found
+│   ├── CacheEntryNotFound              404 cache_entry_not_found
 │   ├── MethodNotAllowed                405 method_not_allowed
 │   ├── NotAcceptable                   406 not_acceptable
 │   ├── RequestTimeout                  408 request_timeout
 │   ├── IdTaken                         409 id_taken
 │   ├── JobRunning                      409 job_running
+│   ├── CacheEntryInUse                 409 cache_entry_in_use
+│   ├── LinkOccupied                    409 link_occupied
 │   ├── BodyTooLarge                    413 body_too_large
 │   ├── InputTooLarge                   413 input_too_large
+│   ├── ModelTooLarge                   413 model_too_large
 │   ├── TooManyPixels                   413 too_many_pixels
 │   ├── RangeNotSatisfiable             416 range_not_satisfiable
 │   ├── InvalidRequest                  422 invalid_request
 │   ├── NotYetSupported                 422 not_yet_supported
 │   ├── UiWorkflow                      422 ui_workflow
+│   ├── UnknownModelFolder              422 unknown_model_folder
+│   ├── DestinationNotConfigured        422 destination_not_configured
 │   ├── InvalidGraph                    422 invalid_graph
 │   └── QueueFull                       429 queue_full
 ├── JobFailed                           the job was accepted, and did not succeed
@@ -30,6 +40,7 @@ GatewayError
 │   ├── OutputMissing                   500 output_missing
 │   ├── EngineCrashed                   500 engine_crashed
 │   ├── CredentialsLost                 500 credentials_lost
+│   ├── UploadFailed                    502 upload_failed
 │   ├── JobCancelled                    409 cancelled
 │   ├── ClientGone                      499 client_gone
 │   └── JobTimeout                      504 timeout
@@ -106,6 +117,24 @@ class InputNotFetched(RequestRefused):
     code = "input_not_fetched"
 
 
+class ModelNotFetched(RequestRefused):
+    """A model could not be fetched from its URL."""
+
+    code = "model_not_fetched"
+
+
+class ModelInvalid(RequestRefused):
+    """What a URL holds is not the model it was said to be."""
+
+    code = "model_invalid"
+
+
+class UnknownModelType(RequestRefused):
+    """ComfyUI has no such folder of models."""
+
+    code = "unknown_model_type"
+
+
 class InvalidInput(RequestRefused):
     """An input is not what its node can read."""
 
@@ -126,6 +155,12 @@ class Forbidden(RequestRefused):
     status = 403
 
 
+class CredentialsRefused(Forbidden):
+    """This file was fetched with credentials; its source does not accept yours."""
+
+    code = "credentials_refused"
+
+
 class NotFound(RequestRefused):
     """There is nothing at this address; /docs lists what there is."""
 
@@ -143,6 +178,12 @@ class OutputNotFound(NotFound):
     """The job has no such output, or its time has run out."""
 
     code = "output_not_found"
+
+
+class CacheEntryNotFound(NotFound):
+    """The cache holds no file of this name."""
+
+    code = "cache_entry_not_found"
 
 
 class MethodNotAllowed(RequestRefused):
@@ -181,6 +222,20 @@ class JobRunning(RequestRefused):
     status = 409
 
 
+class CacheEntryInUse(RequestRefused):
+    """A running job needs this file; delete it later."""
+
+    code = "cache_entry_in_use"
+    status = 409
+
+
+class LinkOccupied(RequestRefused):
+    """Something else has this name in the models folder; choose another."""
+
+    code = "link_occupied"
+    status = 409
+
+
 class BodyTooLarge(RequestRefused):
     """The body is larger than MAX_BODY_SIZE_MB; send large inputs by URL."""
 
@@ -192,6 +247,13 @@ class InputTooLarge(RequestRefused):
     """An input is larger than MAX_INPUT_MB."""
 
     code = "input_too_large"
+    status = 413
+
+
+class ModelTooLarge(RequestRefused):
+    """A model does not fit into the cache (LRU_CACHE_SIZE_GB)."""
+
+    code = "model_too_large"
     status = 413
 
 
@@ -226,6 +288,20 @@ class UiWorkflow(RequestRefused):
     """This is a workflow as the canvas saves it; send the API format (Workflow > Export (API))."""
 
     code = "ui_workflow"
+    status = 422
+
+
+class UnknownModelFolder(RequestRefused):
+    """Nothing says which folder of models this URL belongs to."""
+
+    code = "unknown_model_folder"
+    status = 422
+
+
+class DestinationNotConfigured(RequestRefused):
+    """There are no credentials, or no region, for this destination."""
+
+    code = "destination_not_configured"
     status = 422
 
 
@@ -270,6 +346,14 @@ class CredentialsLost(JobFailed):
     """The gateway restarted, and this job's credentials were in memory only; send it again."""
 
     code = "credentials_lost"
+
+
+class UploadFailed(JobFailed):
+    """The job has run, and its outputs could not be uploaded; they can be fetched from here."""
+
+    code = "upload_failed"
+    status = 502
+    retryable = True
 
 
 class JobCancelled(JobFailed):

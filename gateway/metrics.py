@@ -82,6 +82,45 @@ bytes_in_total = Counter(
 bytes_out_total = Counter(
     "comfy_gateway_bytes_out_total", "Bytes of outputs sent to callers.", registry=registry
 )
+cache_bytes = Gauge("comfy_gateway_cache_bytes", "Bytes in CACHE_DIR.", registry=registry)
+cache_files = Gauge("comfy_gateway_cache_files", "Files in CACHE_DIR.", registry=registry)
+cache_hits_total = Counter(
+    "comfy_gateway_cache_hits_total", "Models that were in the cache.", registry=registry
+)
+cache_misses_total = Counter(
+    "comfy_gateway_cache_misses_total", "Models that had to be fetched.", registry=registry
+)
+cache_evictions_total = Counter(
+    "comfy_gateway_cache_evictions_total", "Files evicted for others.", registry=registry
+)
+downloads_in_flight = Gauge(
+    "comfy_gateway_downloads_in_flight", "Models that are being fetched.", registry=registry
+)
+download_bytes_total = Counter(
+    "comfy_gateway_download_bytes_total",
+    "Bytes of models that arrived.",
+    ["provider"],
+    registry=registry,
+)
+download_seconds = Histogram(
+    "comfy_gateway_download_seconds",
+    "Time that a model took to arrive.",
+    ["provider"],
+    buckets=_SECONDS,
+    registry=registry,
+)
+download_failures_total = Counter(
+    "comfy_gateway_download_failures_total",
+    "Models that did not arrive, by the error's code.",
+    ["code"],
+    registry=registry,
+)
+upload_bytes_total = Counter(
+    "comfy_gateway_upload_bytes_total",
+    "Bytes of outputs uploaded.",
+    ["provider"],
+    registry=registry,
+)
 errors_total = Counter(
     "comfy_gateway_errors_total",
     "Failures that are the gateway's own; the log has each.",

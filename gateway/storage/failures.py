@@ -38,7 +38,7 @@ class Verdict:
     retry_after: float | None = None
 
 
-class FetchFailed(Exception):
+class TransferFailed(Exception):
     """A fetch that did not succeed; `verdict` says why."""
 
     def __init__(self, verdict: Verdict) -> None:
@@ -127,7 +127,7 @@ FOREIGN: dict[type[BaseException], Verdict] = {
 CAUGHT = tuple(FOREIGN)
 
 
-def translated(failure: BaseException) -> FetchFailed:
+def translated(failure: BaseException) -> TransferFailed:
     """Return what a foreign failure means to us; it is one of CAUGHT."""
     cause = _root(failure)
     verdict = next(FOREIGN[kind] for kind in type(cause).__mro__ if kind in FOREIGN)
@@ -135,7 +135,7 @@ def translated(failure: BaseException) -> FetchFailed:
         verdict = _DNS_DOWN
     if isinstance(cause, foreign.ClientSSLError | ssl.SSLError):
         verdict = replace(verdict, reason=f"{verdict.reason} ({_tls_reason(cause)})")
-    return FetchFailed(verdict)
+    return TransferFailed(verdict)
 
 
 def _root(failure: BaseException) -> BaseException:

@@ -190,7 +190,7 @@ def _is_cancelled() -> bool:
 def _told(failure: Exception, request: FetchRequest) -> Exception:
     """Return a shared failure as this asker is told; each gets an exception of its own."""
     url = address.shown(request.url)
-    if isinstance(failure, failures.FetchFailed):
+    if isinstance(failure, failures.TransferFailed):
         return failure.told(url, request.location)
     if isinstance(failure, failures.TooLarge):
         return _too_large(failure, url, request)

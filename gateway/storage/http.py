@@ -16,7 +16,7 @@ from yarl import URL
 
 from gateway.schemas import Auth
 from gateway.storage import address, failures, reply
-from gateway.storage.failures import FetchFailed, Verdict
+from gateway.storage.failures import TransferFailed, Verdict
 from gateway.storage.guard import AddressRefused, GuardedResolver, NetworkGuard
 
 MAX_REDIRECTS = 10
@@ -88,7 +88,7 @@ class HttpProvider:
         parsed = address.parse(url, location)
         try:
             self._check_literal(parsed)
-        except FetchFailed as failure:
+        except TransferFailed as failure:
             raise failure.told(address.shown(parsed), location) from None
 
     def _check_literal(self, url: URL) -> None:
@@ -101,7 +101,7 @@ class HttpProvider:
     async def read(
         self, url: URL, auth: Auth | None, resume: reply.Resume
     ) -> AsyncIterator[reply.Reply]:
-        """Ask for a file from `resume` on; raises FetchFailed."""
+        """Ask for a file from `resume` on; raises TransferFailed."""
         try:
             response = await self._follow(url, auth, resume.headers())
         except failures.CAUGHT as failure:
@@ -127,12 +127,12 @@ class HttpProvider:
             response.release()
             following = address.joined(url, target) if target else None
             if following is None:
-                raise FetchFailed(Verdict("its redirect leads to no http or https URL", "host"))
+                raise TransferFailed(Verdict("its redirect leads to no http or https URL", "host"))
             if not address.keeps_secrets(url, following):
                 secrets = address.NO_SECRETS
             is_downgraded |= (url.scheme, following.scheme) == ("https", "http")
             url = following
-        raise FetchFailed(Verdict(f"it redirects more than {MAX_REDIRECTS} times", "host"))
+        raise TransferFailed(Verdict(f"it redirects more than {MAX_REDIRECTS} times", "host"))
 
     async def _ask(
         self,

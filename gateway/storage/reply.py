@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.storage import failures
-from gateway.storage.failures import FetchFailed, Verdict
+from gateway.storage.failures import TransferFailed, Verdict
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _LONGEST_PAUSE_S = 60.0
@@ -58,7 +58,7 @@ class Reply:
         return found.filename if found else None
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body; raises FetchFailed."""
+        """Yield the body; raises TransferFailed."""
         connection = self.response.connection
         protocol = connection.protocol if connection else None
         try:
@@ -69,17 +69,17 @@ class Reply:
         last = protocol.exception() if protocol is not None else None
         if isinstance(last, HttpProcessingError):
             # Bytes past the announced end were read as the head of another answer.
-            raise FetchFailed(_TOO_LONG)
+            raise TransferFailed(_TOO_LONG)
 
 
 def understood(response: aiohttp.ClientResponse, resume: Resume) -> Reply:
-    """Return what the answer holds; raises FetchFailed when it holds no file."""
+    """Return what the answer holds; raises TransferFailed when it holds no file."""
     if response.status == 206 and resume.headers():
         return _partial(response, resume)
     if response.status == 416 and resume.headers():
-        raise FetchFailed(MISMATCH)
+        raise TransferFailed(MISMATCH)
     if response.status != 200:
-        raise FetchFailed(failures.refusal_of_status(response.status, _retry_after(response)))
+        raise TransferFailed(failures.refusal_of_status(response.status, _retry_after(response)))
     return Reply(response, 0, _length(response), _version(response))
 
 
@@ -89,7 +89,7 @@ def _partial(response: aiohttp.ClientResponse, resume: Resume) -> Reply:
     # Some hosts ignore If-Range: two versions must never be stitched together.
     is_other = version is not None and version != resume.version
     if found is None or int(found[1]) != resume.offset or is_other:
-        raise FetchFailed(MISMATCH)
+        raise TransferFailed(MISMATCH)
     total = None if found[3] == "*" else int(found[3])
     return Reply(response, resume.offset, total, resume.version)
 

@@ -8,7 +8,7 @@ import stamina
 from yarl import URL
 
 from gateway.schemas import Auth
-from gateway.storage.failures import FetchFailed, TooLarge, Verdict
+from gateway.storage.failures import TooLarge, TransferFailed, Verdict
 from gateway.storage.http import HttpProvider
 from gateway.storage.partfile import PartFile
 from gateway.storage.reply import MISMATCH, Reply, Resume
@@ -56,12 +56,12 @@ class Transfer:
         self._silences = 0
 
     async def into(self, part: PartFile) -> Arrival:
-        """Return what arrived in `part`; raises FetchFailed, TooLarge, OSError of the disk."""
+        """Return what arrived in `part`; raises TransferFailed, TooLarge, OSError of the disk."""
         while True:
             before = part.size
             try:
                 return await self._tried(part)
-            except FetchFailed as failure:
+            except TransferFailed as failure:
                 if not failure.verdict.retryable or part.size - before < _WORTH_BYTES:
                     raise
 
@@ -77,14 +77,14 @@ class Transfer:
             with attempt:
                 try:
                     return await self._once(part)
-                except FetchFailed as failure:
+                except TransferFailed as failure:
                     if failure.verdict == MISMATCH:
                         self._version = None
                     raise
         raise AssertionError("the last attempt returns or raises")
 
     def _pause(self, failure: Exception) -> bool | float:
-        if not isinstance(failure, FetchFailed) or not failure.verdict.retryable:
+        if not isinstance(failure, TransferFailed) or not failure.verdict.retryable:
             return False
         if failure.verdict.is_silence:
             self._silences += 1
@@ -102,7 +102,7 @@ class Transfer:
             self._version = reply.version
             await self._copy(reply, part)
         if reply.total is not None and part.size != reply.total:
-            raise FetchFailed(_SHORT)
+            raise TransferFailed(_SHORT)
         return Arrival(str(self._url), self._head, part.size, reply.content_type, reply.filename)
 
     async def _copy(self, reply: Reply, part: PartFile) -> None:

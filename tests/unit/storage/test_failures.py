@@ -30,7 +30,7 @@ def test_every_exception_of_the_client_is_mapped() -> None:
     "verdict", list(dict.fromkeys(failures.FOREIGN.values())), ids=lambda v: v.reason[:30]
 )
 def test_every_verdict_makes_a_sentence(verdict: failures.Verdict) -> None:
-    told = failures.FetchFailed(verdict).told("http://host/x", "prompt.1.inputs.image")
+    told = failures.TransferFailed(verdict).told("http://host/x", "prompt.1.inputs.image")
 
     assert told.status == 400
     assert told.message.startswith(f"http://host/x could not be fetched: {verdict.reason}. The ")

@@ -1,0 +1,1 @@
+"""What the operator wants installed and fetched around the start of ComfyUI."""

@@ -1,0 +1,1 @@
+"""Calls that others are owed: signed, tried again, never in the way of a job."""
