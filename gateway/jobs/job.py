@@ -44,6 +44,8 @@ class Job:
     is_anonymous: bool = False
     #: Inputs are to be fetched before it can run.
     needs_fetch: bool = False
+    #: {node_id, name, url, folder} of each input that names weights by URL.
+    models: list[dict[str, str]] = field(default_factory=list)
     #: Credentials or extra_data, which live in memory only, belong to it.
     needs_secrets: bool = False
     idempotency_key: str | None = None

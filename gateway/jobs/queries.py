@@ -1,9 +1,10 @@
-"""Reads queries.sql: each statement under its name."""
+"""Reads the .sql files: each statement under its name, each migration under its number."""
 
 from __future__ import annotations
 
 import re
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 _NAME = re.compile(r"^-- (\w+) --$", re.MULTILINE)
 
@@ -17,3 +18,14 @@ def load() -> dict[str, str]:
 def read(name: str) -> str:
     """Return the text of a file beside this one."""
     return resources.files("gateway.jobs").joinpath(name).read_text()
+
+
+def migrations() -> list[str]:
+    """Return the steps from schema.sql to the newest form, in their order."""
+    folder = resources.files("gateway.jobs").joinpath("migrations")
+    steps = sorted((step for step in folder.iterdir() if step.name.endswith(".sql")), key=_number)
+    return [step.read_text() for step in steps]
+
+
+def _number(step: Traversable) -> str:
+    return step.name

@@ -2,11 +2,11 @@
 -- Insert a job unless its id or its idempotency key is taken.
 INSERT INTO jobs (
     id, seq, state, priority, attempt, created_at, deadline, is_anonymous, needs_fetch,
-    needs_secrets, owner, fingerprint, idempotency_key, request, graph, warnings
+    needs_secrets, owner, fingerprint, idempotency_key, request, graph, models, warnings
 ) VALUES (
     :id, (SELECT coalesce(max(seq), 0) + 1 FROM jobs), 'queued', :priority, 1, :created_at,
     :deadline, :is_anonymous, :needs_fetch, :needs_secrets, :owner, :fingerprint,
-    :idempotency_key, :request, :graph, :warnings
+    :idempotency_key, :request, :graph, :models, :warnings
 )
 ON CONFLICT DO NOTHING
 RETURNING id;

@@ -28,7 +28,7 @@ Rows = list[sqlite3.Row]
 #: Life of a lease that nobody renews, seconds.
 LEASE_S = 60.0
 
-_JSON_COLUMNS = ("request", "graph", "result", "warnings", "error")
+_JSON_COLUMNS = ("request", "graph", "models", "result", "warnings", "error")
 _FLAGS = ("is_anonymous", "needs_fetch", "needs_secrets", "cancel_asked")
 _FIELDS = (
     *("id", "priority", "attempt", "created_at", "started_at", "finished_at", "deadline"),
@@ -61,6 +61,7 @@ class SqliteStore:
                 await db.execute("PRAGMA busy_timeout=5000")
                 await db.execute("PRAGMA cache_size=-4000")
                 await db.executescript(queries.read("schema.sql"))
+                await _migrate(db)
                 store = cls(db, Path(path))
                 await store._recover()
             except BaseException:
@@ -91,7 +92,8 @@ class SqliteStore:
             **{name: getattr(job, name) for name in ("id", "priority", "created_at", "deadline")},
             **{name: getattr(job, name) for name in ("owner", "fingerprint", "idempotency_key")},
             **{name: int(getattr(job, name)) for name in _FLAGS[:3]},
-            **{name: _dumps(getattr(job, name)) for name in ("request", "graph", "warnings")},
+            **{name: _dumps(getattr(job, name)) for name in ("request", "graph", "models")},
+            warnings=_dumps(job.warnings),
         )
         if inserted:
             # Before the sync: the job may be running by the time that is done. What `progress`
@@ -309,6 +311,15 @@ class SqliteStore:
         """Put what was committed on the disk; commits of many callers share one sync."""
         with _translated(self._wal):
             await asyncio.to_thread(_fsync, self._wal)
+
+
+async def _migrate(db: aiosqlite.Connection) -> None:
+    """Bring a database of an earlier release to the newest form; user_version counts the steps."""
+    rows = await db.execute_fetchall("PRAGMA user_version")
+    done = int(next(iter(rows))[0])
+    for number, statements in enumerate(queries.migrations(), start=1):
+        if number > done:
+            await db.executescript(f"BEGIN; {statements} PRAGMA user_version = {number}; COMMIT;")
 
 
 def _fsync(path: Path) -> None:

@@ -1,0 +1,153 @@
+"""Which provider a URL belongs to; each is made when it is first asked for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol, Self
+
+from gateway import errors
+from gateway.config import Settings
+from gateway.storage import address
+from gateway.storage.guard import NetworkGuard
+from gateway.storage.http import HttpProvider
+from gateway.storage.provider import Provider, ProviderName
+
+
+class Closable(Provider, Protocol):
+    """A provider that holds connections."""
+
+    async def close(self) -> None:
+        """Let go of them."""
+        ...
+
+
+class Providers:
+    """The storages of this process; use it inside `open`."""
+
+    def __init__(self, settings: Settings, guard: NetworkGuard, http: HttpProvider) -> None:
+        self._settings = settings
+        self._guard = guard
+        self._http = http
+        self._made: dict[ProviderName, Closable] = {}
+
+    @classmethod
+    def open(cls, settings: Settings) -> AbstractAsyncContextManager[Self]:
+        """Return the running storages, as the settings say."""
+        guard = NetworkGuard(settings.allow_private_networks)
+        header = None
+        if settings.http_auth_header_name and settings.http_auth_header_value:
+            header = address.OperatorHeader(
+                settings.http_auth_header_name,
+                settings.http_auth_header_value,
+                settings.http_auth_hosts,
+            )
+        return cls(settings, guard, HttpProvider(guard, header=header)).run()
+
+    @contextlib.asynccontextmanager
+    async def run(self) -> AsyncIterator[Self]:
+        """Hold the connections until left."""
+        async with self._http.open():
+            try:
+                yield self
+            finally:
+                for provider in self._made.values():
+                    await provider.close()
+
+    def of(self, url: str) -> Provider:
+        """Return who fetches this URL; raises InvalidInput when nobody does."""
+        name = self._name_of(url)
+        if name == "http":
+            return self._http
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def check(self, url: str, location: str | None = None) -> None:
+        """Raise what can be told of a URL without asking its host.
+
+        Raises InvalidInput, InputNotFetched.
+        """
+        try:
+            provider = self.of(url)
+        except errors.InvalidInput as failure:
+            failure.location = location
+            raise
+        provider.check(url, location)
+
+    def _name_of(self, url: str) -> ProviderName:
+        from gateway.storage import civitai, hf_address
+
+        scheme = url.partition(":")[0].lower()
+        if scheme in _BY_SCHEME:
+            return _BY_SCHEME[scheme]
+        if scheme not in ("http", "https"):
+            raise errors.InvalidInput(
+                f"{address.shown(url)} is not a URL that can be fetched.",
+                hint=f"A URL begins with {', '.join(f'{name}://' for name in _SCHEMES)}.",
+            )
+        if hf_address.matches(url, self._settings.hf_endpoint):
+            return "huggingface"
+        return "civitai" if civitai.matches(url) else "http"
+
+    def _make(self, name: ProviderName) -> Closable:
+        # Their libraries take tens of MB: who names no bucket never loads them.
+        return _MAKERS[name](self._settings, self._guard, self._http)
+
+
+_SCHEMES = ("http", "https", "s3", "gs", "az", "hf", "file")
+_BY_SCHEME: dict[str, ProviderName] = {
+    "s3": "s3",
+    "gs": "gcs",
+    "az": "azure",
+    "hf": "huggingface",
+    "file": "file",
+}
+
+
+def _s3(settings: Settings, guard: NetworkGuard, _: HttpProvider) -> Closable:
+    from gateway.storage.s3 import S3Provider
+
+    return S3Provider(settings, guard)
+
+
+def _gcs(settings: Settings, guard: NetworkGuard, _: HttpProvider) -> Closable:
+    from gateway.storage.gcs import GcsProvider
+
+    return GcsProvider(settings, guard)
+
+
+def _azure(settings: Settings, guard: NetworkGuard, _: HttpProvider) -> Closable:
+    from gateway.storage.azure import AzureProvider
+
+    return AzureProvider(settings, guard)
+
+
+def _huggingface(settings: Settings, _: NetworkGuard, http: HttpProvider) -> Closable:
+    from gateway.storage.huggingface import HuggingFaceProvider
+
+    return HuggingFaceProvider(http, settings.hf_token, settings.hf_endpoint)
+
+
+def _civitai(_: Settings, __: NetworkGuard, http: HttpProvider) -> Closable:
+    from gateway.storage.civitai import CivitaiProvider
+
+    return CivitaiProvider(http)
+
+
+def _file(settings: Settings, _: NetworkGuard, __: HttpProvider) -> Closable:
+    from gateway.storage.file import FileProvider
+
+    return FileProvider(tuple(Path(root) for root in settings.allowed_file_roots))
+
+
+_MAKERS: dict[ProviderName, Callable[[Settings, NetworkGuard, HttpProvider], Closable]] = {
+    "s3": _s3,
+    "gcs": _gcs,
+    "azure": _azure,
+    "huggingface": _huggingface,
+    "civitai": _civitai,
+    "file": _file,
+}

@@ -1,0 +1,46 @@
+"""A database of an earlier release is brought to the newest form, and keeps its jobs."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from gateway.jobs import queries
+from gateway.jobs.job import State
+from gateway.jobs.sqlite import SqliteStore
+
+OLD_JOB = """
+INSERT INTO jobs (id, seq, state, priority, attempt, created_at, is_anonymous, needs_fetch,
+    needs_secrets, fingerprint, request, graph)
+VALUES ('old', 1, 'queued', 0, 1, 0.0, 0, 0, 0, '', '{}', '{"1": {"class_type": "A"}}')
+"""
+
+
+def first_release(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.executescript(queries.read("schema.sql"))
+        db.execute(OLD_JOB)
+    db.close()
+
+
+async def test_a_job_of_the_first_release_is_still_there(tmp_path: Path) -> None:
+    first_release(tmp_path / "jobs.db")
+
+    store = await SqliteStore.open(str(tmp_path / "jobs.db"))
+    found = await store.get("old")
+    await store.close()
+
+    assert found is not None
+    assert found.state is State.QUEUED
+    assert found.models == []
+
+
+async def test_no_step_is_taken_twice(tmp_path: Path) -> None:
+    for _ in range(2):
+        store = await SqliteStore.open(str(tmp_path / "jobs.db"))
+        await store.close()
+
+    with sqlite3.connect(tmp_path / "jobs.db") as db:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+    db.close()
+    assert version == len(queries.migrations())
