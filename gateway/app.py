@@ -32,8 +32,14 @@ from gateway.jobs.waiters import Waiters
 from gateway.log import logger
 from gateway.media.inputs import Inputs
 from gateway.media.outputs import Folders
+from gateway.models.cache import Cache
+from gateway.models.library import Library
+from gateway.models.links import Links
+from gateway.preparation import Preparation
 from gateway.runner import Runner
+from gateway.storage.download import Downloader
 from gateway.storage.fetcher import Fetcher
+from gateway.storage.providers import Providers
 from gateway.worker import Limits, Worker
 
 #: Between "not ready" and the closed listener: balancers look every few seconds.
@@ -50,8 +56,11 @@ class Gateway:
     """The running gateway; its parts start in the order of `contexts`, and end in reverse."""
 
     store: Store
+    providers: Providers
     fetcher: Fetcher
     inputs: Inputs
+    library: Library
+    preparation: Preparation
     comfy: Comfy
     runner: Runner
     supervisor: Supervisor
@@ -77,7 +86,13 @@ class Gateway:
         app.on_response_prepare.append(middleware.add_headers)
         routes.add_to(app)
         app.cleanup_ctx.extend(
-            [self._open_store, self._open_storage, self._open_comfy, self._open_worker]
+            [
+                self._open_store,
+                self._open_storage,
+                self._open_models,
+                self._open_comfy,
+                self._open_worker,
+            ]
         )
         return app
 
@@ -92,9 +107,11 @@ class Gateway:
         await self.store.close()
 
     async def _open_storage(self, _: web.Application) -> AsyncIterator[None]:
-        async with Fetcher.open(self.settings) as fetcher:
-            self.fetcher = fetcher
-            self.inputs = await Inputs.open(self.settings, fetcher)
+        async with (
+            Providers.open(self.settings) as self.providers,
+            Fetcher(self.providers).run() as self.fetcher,
+        ):
+            self.inputs = await Inputs.open(self.settings, self.fetcher)
             await self._hold_inputs()
             yield
 
@@ -107,6 +124,15 @@ class Gateway:
                 self.inputs.hold(job.id, self.inputs.named_in(job.graph))
             if cursor is None:
                 return
+
+    async def _open_models(self, _: web.Application) -> AsyncIterator[None]:
+        settings = self.settings
+        downloader = Downloader(self.providers)
+        links = Links(settings.models, settings.cache, model_paths.links(settings))
+        async with Cache.open(settings, downloader, self.providers, self._notify) as cache:
+            self.library = Library(self.providers, cache, links)
+            self.preparation = Preparation(self.inputs, self.library, settings.inputs)
+            yield
 
     async def _open_comfy(self, _: web.Application) -> AsyncIterator[None]:
         settings = self.settings
@@ -124,7 +150,7 @@ class Gateway:
             )
             self.runner = Runner(
                 self.comfy,
-                self.inputs,
+                self.preparation,
                 self.vault,
                 Folders(settings.outputs, settings.inputs, settings.temp),
                 converted=settings.state / "converted",
@@ -181,6 +207,7 @@ class Gateway:
             waiters=self.waiters,
             vault=self.vault,
             inputs=self.inputs,
+            models=self.library,
             catalog=self.comfy.catalog,
             refresh_classes=self.comfy.refresh,
             discard=self.runner.discard,
@@ -278,7 +305,7 @@ class Gateway:
 
     def _let_go(self, job_id: str) -> None:
         self.vault.forget(job_id)
-        self.inputs.release(job_id)
+        self.preparation.release(job_id)
 
     # The end
 

@@ -14,12 +14,11 @@ from typing import Any
 from gateway import errors, graph, metrics
 from gateway.comfy.attempt import Execution, FileRef, Progress
 from gateway.comfy.client import Comfy
-from gateway.jobs.job import Job, Outcome, State
+from gateway.jobs.job import Job, ModelInput, Outcome, State
 from gateway.jobs.vault import Vault
 from gateway.media import convert, outputs
-from gateway.media.inputs import Admitted, Inputs, LocalInput, RemoteInput
-from gateway.schemas import Auth, ConvertOutput, Credential
-from gateway.storage import credentials
+from gateway.preparation import Preparation
+from gateway.schemas import ConvertOutput
 
 #: A node may report a file that was there before: it is deleted only when it is as new as the job.
 _CLOCK_SKEW_S = 60.0
@@ -52,7 +51,7 @@ class Runner:
     def __init__(
         self,
         comfy: Comfy,
-        inputs: Inputs,
+        preparation: Preparation,
         vault: Vault,
         folders: outputs.Folders,
         *,
@@ -61,7 +60,7 @@ class Runner:
     ) -> None:
         """`converted` is the folder for converted outputs."""
         self._comfy = comfy
-        self._inputs = inputs
+        self._preparation = preparation
         self._vault = vault
         self._folders = folders
         self._converted = converted
@@ -75,7 +74,10 @@ class Runner:
         claimed_at = time.time()
         metrics.queue_seconds.observe(claimed_at - job.created_at)
         prepared = await preparing
-        workflow = self._bind(job, prepared.workflow)
+        # While it waited for its turn, weights may have been evicted: now they stay.
+        given = self._vault.of(job).credentials
+        names = await self._preparation.secure(job.models, given, job.id)
+        workflow = self._bind(job, graph.with_inputs(prepared.workflow, names))
         sent_at = time.time()
         execution = await self._execute(job, workflow, callbacks)
         done_at = time.time()
@@ -100,7 +102,7 @@ class Runner:
             return Prepared(job.graph, 0.0)
         began = time.monotonic()
         given = self._vault.of(job).credentials
-        workflow = await fetch_inputs(job.graph, given, self._inputs, self._folders.input, job.id)
+        workflow = await self._preparation.run(job.graph, job.models, given, job.id)
         seconds = time.monotonic() - began
         metrics.prepare_seconds.observe(seconds)
         return Prepared(workflow, seconds)
@@ -229,57 +231,28 @@ class Runner:
     def _locate(self, ref: FileRef) -> Path:
         return outputs.locate(self._folders, ref.filename, ref.subfolder, ref.type)
 
-    async def warm_up(self, workflow: graph.Graph) -> None:
+    async def warm_up(self, workflow: graph.Graph, models: list[ModelInput]) -> None:
         """Run a graph whose outputs nobody wants; raises as `run` does."""
         job = Job(
             id=f"warmup-{uuid.uuid4().hex[:12]}",
             request={},
-            graph=await fetch_inputs(workflow, [], self._inputs, self._folders.input),
+            graph=workflow,
+            models=models,
             fingerprint="",
             created_at=time.time(),
         )
+        try:
+            await self._warm_up(job)
+        finally:
+            self._preparation.release(job.id)
+
+    async def _warm_up(self, job: Job) -> None:
+        prepared = await self._preparation.run(job.graph, job.models, [], job.id)
+        names = await self._preparation.secure(job.models, [], job.id)
+        workflow = self._bind(job, graph.with_inputs(prepared, names))
         callbacks = Callbacks(lambda _: None, lambda: None, _nothing)
-        execution = await self._execute(job, self._bind(job, job.graph), callbacks)
-        await self.discard(_replaced(job, await self._collect(job, job.graph, execution)))
-
-
-async def fetch_inputs(
-    workflow: graph.Graph,
-    given: list[Credential],
-    inputs: Inputs,
-    folder: Path,
-    job_id: str | None = None,
-) -> graph.Graph:
-    """Return the graph with names in the input `folder` where URLs were; `job_id` holds them."""
-
-    def auth_of(url: str) -> Auth | None:
-        return credentials.matching(given, url)
-
-    async def file(ref: graph.InputRef) -> tuple[tuple[str, str], str]:
-        name = await inputs.fetch(
-            ref.value, auth_of(ref.value), location=ref.location, job_id=job_id
-        )
-        return (ref.node_id, ref.name), name
-
-    async def listed(node_id: str, entries: list[str]) -> tuple[tuple[str, str], str]:
-        found: list[Admitted] = [
-            RemoteInput(entry) if graph.is_url(entry) else LocalInput(entry, created=True)
-            for entry in entries
-        ]
-        location = graph.directory_location(node_id)
-        name = await inputs.fetch_directory(found, auth_of, location=location, job_id=job_id)
-        wants_path = graph.FOLDER_LOADERS.get(workflow[node_id]["class_type"], False)
-        return (node_id, "directory"), str(folder / name) if wants_path else name
-
-    work = [file(ref) for ref in graph.media_refs(workflow) if graph.is_url(ref.value)]
-    work += [listed(node_id, entries) for node_id, entries in graph.directory_lists(workflow)]
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in work]
-    except BaseExceptionGroup as failures:
-        # One reason is answered: the first that failed, which is what cancelled the others.
-        raise failures.exceptions[0] from None
-    return graph.with_inputs(workflow, dict(task.result() for task in tasks))
+        execution = await self._execute(job, workflow, callbacks)
+        await self.discard(_replaced(job, await self._collect(job, workflow, execution)))
 
 
 class _Teller:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypedDict
 
 
 class State(StrEnum):
@@ -21,6 +21,15 @@ class State(StrEnum):
     def is_terminal(self) -> bool:
         """Whether the job is over; such a state never changes."""
         return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+
+class ModelInput(TypedDict):
+    """An input that names weights by URL, and the folder of models they belong to."""
+
+    node_id: str
+    name: str
+    url: str
+    folder: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +53,8 @@ class Job:
     is_anonymous: bool = False
     #: Inputs are to be fetched before it can run.
     needs_fetch: bool = False
-    #: {node_id, name, url, folder} of each input that names weights by URL.
-    models: list[dict[str, str]] = field(default_factory=list)
+    #: The inputs that name weights by URL.
+    models: list[ModelInput] = field(default_factory=list)
     #: Credentials or extra_data, which live in memory only, belong to it.
     needs_secrets: bool = False
     idempotency_key: str | None = None
