@@ -146,6 +146,14 @@ def model_urls(graph: Graph) -> Iterator[InputRef]:
                 yield InputRef(node_id, name, value)
 
 
+def urls(graph: Graph) -> Iterator[InputRef]:
+    """Yield every input whose value is a URL, whatever it is for."""
+    for node_id, node in graph.items():
+        for name, value in node.get("inputs", {}).items():
+            if is_url(value):
+                yield InputRef(node_id, name, value)
+
+
 def with_inputs(graph: Graph, values: dict[tuple[str, str], Any]) -> Graph:
     """Return a copy in which the named inputs have other values."""
     edited = dict(graph)

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gateway import metrics
 from gateway.api.keyring import Keyring
+from gateway.comfy.folders import ModelFolders
 from gateway.comfy.nodes import Catalog
 from gateway.config import Settings
 from gateway.jobs.job import Job
@@ -19,6 +20,7 @@ from gateway.jobs.vault import Vault
 from gateway.jobs.waiters import Waiters
 from gateway.log import logger
 from gateway.media.inputs import Inputs
+from gateway.models.library import Library
 
 Reason = Literal["starting", "warming", "comfyui_down", "queue_full", "draining"]
 
@@ -78,6 +80,8 @@ class Parts:
     waiters: Waiters
     vault: Vault
     inputs: Inputs
+    models: Library
+    folders: ModelFolders
     catalog: Catalog
     refresh_classes: Callable[[set[str]], Awaitable[None]]
     discard: Callable[[Job], Awaitable[None]]

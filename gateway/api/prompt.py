@@ -10,22 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
 from gateway import errors, graph, metrics
-from gateway.api import pictures
+from gateway.api import admission, pictures
 from gateway.api.middleware import OWNER, json_response
 from gateway.api.parts import PARTS, Parts
-from gateway.comfy import nodes
 from gateway.jobs import answer
 from gateway.jobs.job import Job, State
 from gateway.jobs.vault import Secrets
-from gateway.log import logger
 from gateway.media import options
-from gateway.media.inputs import RemoteInput
 from gateway.schemas import PromptRequest, invalid_request, parse_prompt
 
 #: Bodies above this are parsed and hashed in a thread: the loop serves others meanwhile.
@@ -161,25 +157,20 @@ async def _accept(parts: Parts, asked: Asked, job_id: str, respond_async: bool) 
     _check_options(asked.request)
     workflow = graph.check_shape(asked.request.prompt)
     graph.check_prefixes(workflow, job_id)
-    for ref in graph.model_urls(workflow):
-        raise errors.NotYetSupported(
-            f"A model by URL is not supported yet: {ref.location}.",
-            location=ref.location,
-            hint="Put the file into MODEL_DIR and give its name.",
-        )
-    await check_graph(parts, workflow)
-    workflow, needs_fetch, made = await _admit_media(parts, workflow)
-    secrets = Secrets(asked.request.credentials, asked.request.extra_data)
+    admitted = await admission.admit(parts, workflow)
+    credentials = [*asked.request.credentials, *admitted.credentials]
+    secrets = Secrets(credentials, asked.request.extra_data)
     timeout = asked.request.timeout
     job = Job(
         id=job_id,
         request={key: value for key, value in _echo(asked).items() if key not in _NOT_ECHOED},
-        graph=workflow,
+        graph=admitted.workflow,
+        models=admitted.models,
         fingerprint=asked.fingerprint,
         created_at=asked.received_at,
         priority=asked.request.priority,
         is_anonymous=asked.is_anonymous and not respond_async,
-        needs_fetch=needs_fetch,
+        needs_fetch=admitted.needs_fetch,
         needs_secrets=bool(secrets),
         idempotency_key=asked.idempotency_key,
         owner=asked.owner,
@@ -188,7 +179,7 @@ async def _accept(parts: Parts, asked: Asked, job_id: str, respond_async: bool) 
     )
     # Before the job is put: a worker may claim it at once.
     parts.vault.put(job_id, secrets)
-    parts.inputs.hold(job_id, made)
+    parts.inputs.hold(job_id, admitted.made)
     stored = job
     try:
         stored = await parts.store.put(job, durable=not job.is_anonymous)
@@ -226,63 +217,6 @@ async def _check_room(parts: Parts) -> None:
                 f"{waiting} jobs are queued (MAX_QUEUE_DEPTH={limit}); try again later.",
                 retry_after=standing.retry_after,
             )
-
-
-async def check_graph(parts: Parts, workflow: graph.Graph) -> None:
-    """Refuse what ComfyUI would refuse; a doubt is settled by asking it once more."""
-    problems = nodes.check(workflow, parts.catalog)
-    if not problems:
-        return
-    doubtful = nodes.stale_classes(problems, workflow)
-    if doubtful:
-        try:
-            await parts.refresh_classes(doubtful)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as failure:
-            # ComfyUI may be restarting: what it said last still holds.
-            logger.debug("object_info was not refreshed", error=str(failure)[:200])
-        problems = nodes.check(workflow, parts.catalog)
-    if problems:
-        raise nodes.refusal(problems, workflow)
-
-
-async def _admit_media(parts: Parts, workflow: graph.Graph) -> tuple[graph.Graph, bool, list[str]]:
-    """Return the graph with base64 turned into files, whether work remains, the files' names."""
-    edits: dict[tuple[str, str], Any] = {}
-    made: list[str] = []
-    needs_fetch = False
-    for ref in graph.media_refs(workflow):
-        known = parts.catalog.get(workflow[ref.node_id]["class_type"])
-        if known is not None and ref.value in known.choices.get(ref.name, ()):
-            continue
-        admitted = await parts.inputs.admit(ref.value, location=ref.location)
-        if isinstance(admitted, RemoteInput):
-            needs_fetch = True
-        elif admitted.created:
-            made.append(admitted.name)
-            edits[ref.node_id, ref.name] = admitted.name
-    for node_id, entries in graph.directory_lists(workflow):
-        location = graph.directory_location(node_id)
-        listed = await parts.inputs.admit_directory(entries, location=location)
-        names = [one.url if isinstance(one, RemoteInput) else one.name for one in listed]
-        made += [one.name for one in listed if not isinstance(one, RemoteInput)]
-        edits[node_id, "directory"] = names
-        needs_fetch = True
-    edits |= await _admit_folders(parts, workflow)
-    return graph.with_inputs(workflow, edits), needs_fetch, made
-
-
-async def _admit_folders(parts: Parts, workflow: graph.Graph) -> dict[tuple[str, str], Any]:
-    """Check folders given by name; ComfyUI's loader by path gets the path of that name."""
-    edits = {}
-    for node_id, node in workflow.items():
-        name = node.get("inputs", {}).get("directory")
-        wants_path = graph.FOLDER_LOADERS.get(node["class_type"])
-        if wants_path is not None and isinstance(name, str):
-            location = graph.directory_location(node_id)
-            await parts.inputs.admit_folder(name, location=location)
-            if wants_path:
-                edits[node_id, "directory"] = str(parts.settings.inputs / name)
-    return edits
 
 
 async def _again(parts: Parts, job: Job) -> Job:

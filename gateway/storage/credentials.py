@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from urllib.parse import unquote
 
-from gateway.schemas import Auth, Credential
+from gateway.schemas import Auth, BasicAuth, Credential
 
 _WILDCARD = re.compile(r"(\*\*|\*|\?)")
 
@@ -16,6 +17,22 @@ def matching(credentials: Sequence[Credential], url: str) -> Auth | None:
         if matches(credential.url_pattern, url):
             return credential.auth
     return None
+
+
+def taken_out(url: str) -> tuple[str, Credential | None]:
+    """Return the URL without user and password, and these as a credential for it alone.
+
+    What stands in a graph is stored and echoed; credentials are neither.
+    """
+    head, separator, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    user_info, at, _ = authority.rpartition("@")
+    if not at:
+        return url, None
+    bare = f"{head}{separator}{rest[len(user_info) + 1 :]}"
+    user, _, password = user_info.partition(":")
+    auth = BasicAuth(type="basic", username=unquote(user), password=unquote(password))
+    return bare, Credential(url_pattern=bare, auth=auth)
 
 
 def matches(pattern: str, url: str) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.schemas import BearerAuth, Credential
-from gateway.storage.credentials import matches, matching
+from gateway.storage.credentials import matches, matching, taken_out
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,32 @@ def test_a_url_matches_itself_and_two_stars(url: str) -> None:
     assert matches("*", url) is ("/" not in url)
     if not {"*", "?"} & {*url}:
         assert matches(url, url)
+
+
+@pytest.mark.parametrize(
+    ("url", "bare", "user", "password"),
+    [
+        ("https://me:pw@a.com/x?y=1", "https://a.com/x?y=1", "me", "pw"),
+        ("https://me:p%40w@a.com:8443/x", "https://a.com:8443/x", "me", "p@w"),
+        ("https://token@a.com/x", "https://a.com/x", "token", ""),
+        ("https://me:a@b@a.com/x", "https://a.com/x", "me", "a@b"),
+    ],
+)
+def test_user_and_password_are_taken_out(url: str, bare: str, user: str, password: str) -> None:
+    found, credential = taken_out(url)
+
+    assert found == bare
+    assert credential is not None
+    assert credential.auth.model_dump() == {
+        "type": "basic",
+        "username": user,
+        "password": password,
+    }
+    assert matching([credential], bare) == credential.auth
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a.com/x", "https://a.com/@me", "https://a.com?u=me@b.com", "hf://a/b@main/c"]
+)
+def test_a_url_without_a_user_stays_as_it_is(url: str) -> None:
+    assert taken_out(url) == (url, None)
