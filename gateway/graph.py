@@ -17,7 +17,7 @@ MEDIA_INPUTS = ("image", "audio", "video", "file")
 #: Loaders that read a folder of pictures, and whether they want its absolute path.
 FOLDER_LOADERS = {"VHS_LoadImages": False, "VHS_LoadImagesPath": True}
 
-#: class -> input -> folder of models: the table of `wire/prompt.md`.
+#: class -> input -> folder of models: the table of `wire/prompt.md`, and ComfyUI's newer loaders.
 MODEL_INPUTS: dict[str, dict[str, str]] = {
     "CheckpointLoader": {"ckpt_name": "checkpoints", "config_name": "configs"},
     "CheckpointLoaderSimple": {"ckpt_name": "checkpoints"},
@@ -40,13 +40,19 @@ MODEL_INPUTS: dict[str, dict[str, str]] = {
     "HypernetworkLoader": {"hypernetwork_name": "hypernetworks"},
     "PhotoMakerLoader": {"photomaker_model_name": "photomaker"},
     "DiffusersLoader": {"model_path": "diffusers"},
+    "ModelPatchLoader": {"name": "model_patches"},
+    "AudioEncoderLoader": {"audio_encoder_name": "audio_encoders"},
+    "CreateHookLora": {"lora_name": "loras"},
+    "CreateHookLoraModelOnly": {"lora_name": "loras"},
+    "CreateHookModelAsLora": {"ckpt_name": "checkpoints"},
+    "CreateHookModelAsLoraModelOnly": {"ckpt_name": "checkpoints"},
 }
 
 #: An input that ComfyUI does not know and therefore ignores, but counts when it compares a node
 #: with its cache: an output node that carries it runs again and writes files of its own.
 UNIQUE_INPUT = "comfy_gateway_job"
 
-_URL = re.compile(r"(?:https?|s3|gs|az|hf)://", re.IGNORECASE)
+_URL = re.compile(r"(?:https?|s3|gs|az|hf|file)://", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 PREFIX_LENGTH = 200
 NAME_BYTES = 255
@@ -137,17 +143,8 @@ def directory_location(node_id: str) -> str:
     return f"prompt.{node_id}.inputs.directory"
 
 
-def model_urls(graph: Graph) -> Iterator[InputRef]:
-    """Yield every URL where the table says that a model belongs."""
-    for node_id, node in graph.items():
-        folders = MODEL_INPUTS.get(node["class_type"], {})
-        for name, value in node.get("inputs", {}).items():
-            if name in folders and is_url(value):
-                yield InputRef(node_id, name, value)
-
-
 def urls(graph: Graph) -> Iterator[InputRef]:
-    """Yield every input whose value is a URL, whatever it is for."""
+    """Yield every URL that is written into the graph, whatever it names."""
     for node_id, node in graph.items():
         for name, value in node.get("inputs", {}).items():
             if is_url(value):

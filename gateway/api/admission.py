@@ -46,7 +46,7 @@ async def admit(parts: Parts, workflow: graph.Graph) -> Admitted:
 async def _admit_models(parts: Parts, workflow: graph.Graph) -> list[ModelInput]:
     if not any(True for _ in graph.urls(workflow)):
         return []
-    refs = await parts.folders.resolve(workflow)
+    refs = await parts.resolver.resolve(workflow)
     for ref in refs:
         parts.models.check(ref.url, ref.location)
     return [

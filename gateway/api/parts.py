@@ -21,6 +21,7 @@ from gateway.jobs.waiters import Waiters
 from gateway.log import logger
 from gateway.media.inputs import Inputs
 from gateway.models.library import Library
+from gateway.models.resolver import Resolver
 
 Reason = Literal["starting", "warming", "comfyui_down", "queue_full", "draining"]
 
@@ -82,6 +83,7 @@ class Parts:
     inputs: Inputs
     models: Library
     folders: ModelFolders
+    resolver: Resolver
     catalog: Catalog
     refresh_classes: Callable[[set[str]], Awaitable[None]]
     discard: Callable[[Job], Awaitable[None]]

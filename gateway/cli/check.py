@@ -65,14 +65,7 @@ def problems(file: WorkflowFile, info: dict[str, Any]) -> list[errors.GatewayErr
 
 
 def _of_request(file: WorkflowFile) -> list[errors.GatewayError]:
-    found: list[errors.GatewayError] = [
-        errors.NotYetSupported(
-            f"A model by URL is not supported yet: {ref.location}.",
-            location=ref.location,
-            hint="Put the file into MODEL_DIR and give its name.",
-        )
-        for ref in graph.model_urls(file.workflow)
-    ]
+    found: list[errors.GatewayError] = []
     for node_id, node in file.workflow.items():
         try:
             graph.check_prefixes({node_id: node})

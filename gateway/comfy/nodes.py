@@ -107,7 +107,8 @@ def _node_class(
     is_core = str(entry.get("python_module", "")).startswith(_CORE_MODULES)
     choices = {}
     for key, spec in given.items():
-        found = _choices(spec) if is_core and (name, key) not in _FILE_LISTS else None
+        is_closed = is_core and (name, key) not in _FILE_LISTS
+        found = _choices(spec, is_model=key in folders) if is_closed else None
         if found is not None:
             # Hundreds of classes repeat the same samplers: one copy of each list is kept.
             choices[sys.intern(key)] = lists.setdefault(found, found)
@@ -121,15 +122,26 @@ def _node_class(
     )
 
 
-def _choices(spec: Any) -> tuple[Any, ...] | None:
+def _choices(spec: Any, *, is_model: bool) -> tuple[Any, ...] | None:
     """Return the values of a plain list, or None where anything else decides."""
-    if not isinstance(spec, list) or not spec or not isinstance(spec[0], list):
+    values = listed(spec)
+    # Lists of the newer form belong to classes that may check for themselves, loaders aside.
+    if values is None or not (is_model or isinstance(spec[0], list)):
         return None
     options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
     if any(options.get(flag) for flag in _UPLOAD_FLAGS):
         return None
-    values = tuple(spec[0])
     return values if all(isinstance(value, str | int | float) for value in values) else None
+
+
+def listed(spec: Any) -> tuple[Any, ...] | None:
+    """Return the values that an input of object_info lists, in either of its two forms."""
+    if not isinstance(spec, list) or not spec:
+        return None
+    values = spec[0]
+    if values == "COMBO" and len(spec) > 1 and isinstance(spec[1], dict):
+        values = spec[1].get("options")
+    return tuple(values) if isinstance(values, list) else None
 
 
 def stale_classes(problems: Iterable[Problem], workflow: graph.Graph) -> set[str]:
@@ -231,12 +243,10 @@ def _choice_problem(node_id: str, name: str, value: Any, known: NodeClass) -> It
     allowed = known.choices.get(name)
     if allowed is None or isinstance(value, list | dict) or value in allowed:
         return
-    folder = known.model_folders.get(name)
-    if folder is not None and graph.is_url(value):
+    if graph.is_url(value):
+        # Whether weights belong there, and into which folder, models/resolver tells.
         return
-    listed = (
-        str(list(allowed)) if len(allowed) <= _LONG_LIST else f"(list of length {len(allowed)})"
-    )
+    shown = str(list(allowed)) if len(allowed) <= _LONG_LIST else f"(list of length {len(allowed)})"
     closest = difflib.get_close_matches(str(value)[:300], map(str, allowed), _CLOSEST, 0.4)
     extra: dict[str, Any] = {"input_name": name, "received_value": value}
     if closest:
@@ -245,10 +255,10 @@ def _choice_problem(node_id: str, name: str, value: Any, known: NodeClass) -> It
         node_id,
         "value_not_in_list",
         "Value not in list",
-        f"{name}: '{str(value)[:300]}' not in {listed}",
+        f"{name}: '{str(value)[:300]}' not in {shown}",
         extra,
         tuple(closest),
-        folder,
+        known.model_folders.get(name),
     )
 
 

@@ -101,7 +101,8 @@ def test_a_link_is_an_id_and_a_number(value: Any, expected: bool) -> None:
         ("az://container/x", True),
         ("hf://owner/name/x", True),
         ("ftp://host/x", False),
-        ("file:///etc/passwd", False),
+        ("file:///models/x", True),
+        ("file:/models/x", False),
         ("see https://host/x", False),
         ("https:/host", False),
         ("", False),
@@ -144,14 +145,15 @@ def test_lists_of_anything_else_are_refused(entries: list[Any]) -> None:
     assert refused.value.to_dict()["location"] == "prompt.1.inputs.directory"
 
 
-def test_models_are_found_by_the_table() -> None:
+def test_urls_are_found_wherever_they_stand() -> None:
     url = "https://host/m.safetensors"
     workflow = {
-        "1": node("CheckpointLoaderSimple", ckpt_name=url, other=url),
+        "1": node("CheckpointLoaderSimple", ckpt_name=url, other=f"see {url}"),
         "2": node("DualCLIPLoader", clip_name1="here.safetensors", clip_name2=url),
-        "3": node("A", ckpt_name=url),
+        "3": node("A", link=["1", 0], number=5),
+        "4": {"class_type": "A"},
     }
-    assert [ref.location for ref in graph.model_urls(workflow)] == [
+    assert [ref.location for ref in graph.urls(workflow)] == [
         "prompt.1.inputs.ckpt_name",
         "prompt.2.inputs.clip_name2",
     ]
