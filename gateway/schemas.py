@@ -16,15 +16,13 @@ METADATA_BYTES = 4096
 JOB_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._:-]{1,128}")
 
 #: Fields of the contract that later steps bring; until then they are refused, not ignored.
-LATER = (
-    "webhook_v2",
-    "webhook",
-    "s3",
-    "azure_blob_upload",
-    "hf_upload",
-    "http_upload",
-    "gcs",
-)
+LATER = ("webhook_v2", "webhook")
+
+#: Fields that name where the outputs are uploaded to; a request has one of them at most.
+UPLOADS = ("s3", "gcs", "azure_blob_upload", "hf_upload", "http_upload")
+
+#: Seconds that a presigned link may live at most: what S3's signature allows, a week.
+PRESIGN_S = 604800
 
 
 class Wire(BaseModel):
@@ -103,6 +101,75 @@ class ConvertOutput(Wire):
     options: dict[str, Any] = {}
 
 
+class Upload(Wire):
+    """Where the outputs go instead of into the answer."""
+
+    is_async: bool = Field(
+        False, alias="async", strict=True, description="Answer 202 at once, as for a webhook."
+    )
+
+
+#: A name that stands between two slashes of a URL.
+Segment = Annotated[str, Field(pattern=r"^[^/?#\s\x00-\x1f\x7f]+$", max_length=255)]
+#: What stands before a file's name, joined as written.
+Prefix = Annotated[str, Field(pattern=r"^[^?#\x00-\x1f\x7f]*$", max_length=900)]
+PresignS = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        le=PRESIGN_S,
+        strict=True,
+        description="Also answer with https links that live so many seconds.",
+    ),
+]
+
+
+class S3Upload(Upload):
+    """To `s3://<bucket>/<prefix><filename>`."""
+
+    bucket: Segment
+    prefix: Prefix
+    presign_s: PresignS = None
+
+
+class GcsUpload(Upload):
+    """To `gs://<bucket>/<prefix><filename>`."""
+
+    bucket: Segment
+    prefix: Prefix
+    presign_s: PresignS = None
+
+
+class AzureBlobUpload(Upload):
+    """To `<account URL>/<container>/<blob_prefix><filename>`."""
+
+    container: Segment
+    blob_prefix: Prefix = ""
+    presign_s: PresignS = None
+
+
+class HfUpload(Upload):
+    """Into a repository of Hugging Face."""
+
+    repo: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?$")]
+    repo_type: Literal["model", "dataset"] = "model"
+    revision: Annotated[str, Field(pattern=r"^[^\s?#\x00-\x1f\x7f]+$", max_length=255)] = "main"
+    directory: Prefix = "/"
+
+    @field_validator("directory")
+    @classmethod
+    def _directory(cls, value: str) -> str:
+        if ".." in value.split("/"):
+            raise ValueError("no .. in it")
+        return value
+
+
+class HttpUpload(Upload):
+    """By PUT, to `<url_prefix less a trailing />/<filename>`."""
+
+    url_prefix: Annotated[str, Field(pattern=r"^(?i:https?)://[^\s\x00-\x1f\x7f]+$")]
+
+
 class PromptRequest(BaseModel):
     """`POST /prompt`."""
 
@@ -114,6 +181,11 @@ class PromptRequest(BaseModel):
     id: str | None = Field(None, description="The caller's name for the job; a UUID otherwise.")
     convert_output: ConvertOutput | None = None
     credentials: list[Credential] = []
+    s3: S3Upload | None = None
+    gcs: GcsUpload | None = None
+    azure_blob_upload: AzureBlobUpload | None = None
+    hf_upload: HfUpload | None = None
+    http_upload: HttpUpload | None = None
     extra_data: dict[str, Any] = Field(
         {}, description="Passed to ComfyUI; never stored, logged or echoed."
     )
@@ -163,12 +235,18 @@ def parse_prompt(body: Any, *, strict: bool) -> tuple[PromptRequest, list[str]]:
         request = PromptRequest.model_validate(body)
     except ValidationError as failure:
         raise invalid_request(failure) from None
-    for credential in request.credentials:
-        if credential.auth.type == "s3":
-            raise errors.NotYetSupported(
-                "credentials of type s3 are not supported yet.", location="credentials"
-            )
+    _check_one_upload(request)
     return request, [f"Unknown field {name[:100]!r} was ignored." for name in unknown[:20]]
+
+
+def _check_one_upload(request: PromptRequest) -> None:
+    given = [name for name in UPLOADS if getattr(request, name) is not None]
+    if len(given) > 1:
+        raise errors.InvalidRequest(
+            f"The outputs can go to one destination; {', '.join(given)} are given.",
+            location=given[1],
+            hint="Give one of them.",
+        )
 
 
 def invalid_request(failure: ValidationError, prefix: str = "") -> errors.InvalidRequest:
@@ -204,6 +282,7 @@ class Output(BaseModel):
     width: int | None = None
     height: int | None = None
     url: str | None = None
+    uploaded_to: str | None = Field(None, description="Where it was uploaded to.")
 
 
 class Text(BaseModel):
@@ -242,7 +321,12 @@ class PromptAnswer(BaseModel):
     id: str
     status: Literal["ok"]
     prompt: dict[str, Node] = Field(description="As it was run.")
-    images: list[str] = Field(description="base64 of every file, in the order of `outputs`.")
+    images: list[str] = Field(
+        description="base64 of every file, or the URLs they were uploaded to, as in `outputs`."
+    )
+    presigned_urls: list[str] | None = Field(
+        None, description="Links beside `images` that live for presign_s."
+    )
     filenames: list[str]
     outputs: list[Output]
     texts: list[Text]
@@ -307,6 +391,7 @@ class JobAnswer(BaseModel):
     progress: Progress
     outputs: list[Output]
     texts: list[Text]
+    presigned_urls: list[str] | None = None
     stats: Stats | None = None
     warnings: list[str]
     node_errors: dict[str, Any] | None = None
