@@ -51,6 +51,7 @@ GatewayError
 ├── InternalError                       500 internal
 └── Internal signals, never on the wire
     ├── SettingsInvalid                 the start is refused
+    ├── InstallFailed                   what the manifest names could not be installed
     ├── EngineLost                      ComfyUI died, or was restarted, under an attempt
     ├── EngineRefused                   ComfyUI refused a graph at its own door
     └── LeaseLost                       another worker owns the job now
@@ -410,6 +411,16 @@ class InternalError(GatewayError):
 
 class SettingsInvalid(GatewayError):
     """The settings do not allow a start."""
+
+
+class InstallFailed(GatewayError):
+    """What the manifest names could not be installed."""
+
+    def __init__(
+        self, message: str | None = None, *, hint: str | None = None, last_lines: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.last_lines = last_lines
 
 
 class EngineLost(GatewayError):

@@ -35,7 +35,13 @@ FAMILIES = {
     errors.JobFailed,
     errors.Unavailable,
 }
-SIGNALS = {errors.SettingsInvalid, errors.EngineLost, errors.EngineRefused, errors.LeaseLost}
+SIGNALS = {
+    errors.SettingsInvalid,
+    errors.InstallFailed,
+    errors.EngineLost,
+    errors.EngineRefused,
+    errors.LeaseLost,
+}
 ON_THE_WIRE = [found for found in FAILURES if found not in FAMILIES | SIGNALS]
 
 
