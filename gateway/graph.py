@@ -239,6 +239,15 @@ def reached_from(graph: Graph, node_id: str) -> Iterator[str]:
                 waiting.append(value[0])
 
 
+def needed(graph: Graph, ends: set[str]) -> Graph:
+    """Return the part of the graph that nodes of these classes need, themselves included."""
+    found: set[str] = set()
+    for node_id, node in graph.items():
+        if node["class_type"] in ends and node_id not in found:
+            found.update(reached_from(graph, node_id))
+    return {node_id: node for node_id, node in graph.items() if node_id in found}
+
+
 def cycle_through(graph: Graph, start: str) -> list[str] | None:
     """Return the ids along a cycle that `start` needs, or None."""
     done: set[str] = set()

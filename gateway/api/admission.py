@@ -46,7 +46,9 @@ async def admit(parts: Parts, workflow: graph.Graph) -> Admitted:
 async def _admit_models(parts: Parts, workflow: graph.Graph) -> list[ModelInput]:
     if not any(True for _ in graph.urls(workflow)):
         return []
-    refs = await parts.resolver.resolve(workflow)
+    # ComfyUI never looks at nodes that no output needs.
+    needed = graph.needed(workflow, parts.catalog.output_classes)
+    refs = await parts.resolver.resolve(needed)
     for ref in refs:
         parts.models.check(ref.url, ref.location)
     return [

@@ -272,3 +272,15 @@ def test_long_chains_need_no_deep_stack() -> None:
     cycle = graph.cycle_through(ring, last)
     assert cycle is not None
     assert len(cycle) == LONG + 1
+
+
+def test_what_the_ends_need() -> None:
+    workflow = {
+        "1": node("Loader"),
+        "2": node("Sampler", model=["1", 0], broken=["9", 0]),
+        "3": node("Save", images=["2", 0]),
+        "4": node("Loader"),
+        "5": node("Save"),
+    }
+    assert list(graph.needed(workflow, {"Save"})) == ["1", "2", "3", "5"]
+    assert graph.needed(workflow, set()) == {}

@@ -31,6 +31,17 @@ OBJECT_INFO: dict[str, Any] = {
         "output": ["MODEL"],
         "python_module": "nodes",
     },
+    "DualCLIPLoader": {
+        "input": {
+            "required": {
+                "clip_name1": [["clip_l.safetensors", "t5xxl_fp16.safetensors"]],
+                "clip_name2": ["COMBO", {"options": ["clip_l.safetensors", "t5xxl.safetensors"]}],
+                "type": ["COMBO", {"options": ["sdxl", "flux"]}],
+            }
+        },
+        "output": ["CLIP"],
+        "python_module": "comfy_extras.nodes_sd3",
+    },
     "Custom": {
         "input": {"required": {"choice": [["a", "b"]]}},
         "output": ["IMAGE"],
@@ -192,3 +203,35 @@ def test_one_good_output_is_enough(catalog: nodes.Catalog) -> None:
 def test_a_cycle_that_two_outputs_need_is_told_once(catalog: nodes.Catalog) -> None:
     graph = workflow(image=["2", 0]) | {"4": node("Save", images=["2", 0])}
     assert [found.type for found in nodes.check(graph, catalog)] == ["dependency_cycle"]
+
+
+class TestModels:
+    """Loaders of the table: what they list is closed, in either form; a URL passes."""
+
+    def graph(self, **inputs: Any) -> dict[str, Any]:
+        loader = {"clip_name1": "clip_l.safetensors", "clip_name2": "clip_l.safetensors", **inputs}
+        return {
+            "1": node("DualCLIPLoader", type="anything", **loader),
+            "2": node("Save", images=["1", 0]),
+        }
+
+    @pytest.mark.parametrize(
+        ("name", "closest"),
+        [("clip_name1", "t5xxl_fp16.safetensors"), ("clip_name2", "t5xxl.safetensors")],
+    )
+    def test_a_name_that_is_not_there(
+        self, catalog: nodes.Catalog, name: str, closest: str
+    ) -> None:
+        workflow = self.graph(**{name: "t5xxl_fp8.safetensors"})
+        problems = nodes.check(workflow, catalog)
+        refusal = nodes.refusal(problems, workflow)
+        assert [found.type for found in problems] == ["value_not_in_list"]
+        assert refusal.location == f"prompt.1.inputs.{name}"
+        assert refusal.hint is not None
+        assert f"The closest: {closest}" in refusal.hint
+        assert "models folder 'text_encoders'" in refusal.hint
+
+    @pytest.mark.parametrize("scheme", ["https", "s3", "file", "HF"])
+    def test_a_url_passes(self, catalog: nodes.Catalog, scheme: str) -> None:
+        workflow = self.graph(clip_name1=f"{scheme}://a/b", clip_name2=f"{scheme}://a/c")
+        assert nodes.check(workflow, catalog) == []
