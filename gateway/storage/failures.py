@@ -21,6 +21,8 @@ _WHOSE = {
     "url": "The fault lies with the URL.",
     "network": "The fault lies with the gateway's network.",
 }
+#: Below 500, the statuses that may be another one next time.
+_PASSING = (408, 425, 429)
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -34,6 +36,8 @@ class Verdict:
     hint: str | None = None
     #: Whether nothing came for as long as the timeout: each such try costs the caller that long.
     is_silence: bool = False
+    #: Whether the source knows the file, or may know it, and refuses access to it.
+    is_refused: bool = False
     #: Seconds the host asked us to wait.
     retry_after: float | None = None
 
@@ -45,10 +49,15 @@ class TransferFailed(Exception):
         super().__init__(verdict.reason)
         self.verdict = verdict
 
-    def told(self, url: str, location: str | None) -> errors.InputNotFetched:
+    def told(
+        self,
+        url: str,
+        location: str | None,
+        kind: type[errors.GatewayError] = errors.InputNotFetched,
+    ) -> errors.GatewayError:
         """Return it as the caller is told; `url` is fit to be shown."""
         verdict = self.verdict
-        return errors.InputNotFetched(
+        return kind(
             f"{url} could not be fetched: {verdict.reason}. {_WHOSE[verdict.fault]}",
             hint=verdict.hint,
             location=location,
@@ -65,6 +74,16 @@ class TooLarge(Exception):
         super().__init__(size)
         self.size = size
 
+
+#: The bytes at hand and those on offer do not go together: begin again.
+MISMATCH = Verdict("its host answered a request for one part with another", "host", True)
+#: Access was given before, and is refused to the rest of the same file.
+EXPIRED = Verdict(
+    "the host gave a part of it and refuses the rest; the link may have expired",
+    "url",
+    hint="Send the request again with a fresh link.",
+    is_refused=True,
+)
 
 _CUT = Verdict("the connection broke off before the whole file had arrived", "host", True)
 _UNREACHABLE = Verdict("no connection to the host could be made", "host", True)
@@ -154,18 +173,27 @@ def refusal_of_status(status: int, retry_after: float | None) -> Verdict:
     """Return what an HTTP status that carries no file means."""
     if status in (401, 403):
         hint = "Give credentials whose url_pattern matches this URL, or a URL that needs none."
-        return Verdict(f"the host answered {status}: it refuses access", "url", hint=hint)
+        return Verdict(
+            f"the host answered {status}: it refuses access", "url", hint=hint, is_refused=True
+        )
     if status in (404, 410):
         return Verdict(f"the host answered {status}: there is no such file", "url")
-    if status == 429:
-        return Verdict(
-            "the host answered 429: too many requests", "host", True, retry_after=retry_after
-        )
-    if status >= 500:
-        return Verdict(f"the host answered {status}", "host", True, retry_after=retry_after)
-    if status in (408, 425):
-        return Verdict(f"the host answered {status}", "host", True)
+    if status in _PASSING or status >= 500:
+        many = ": too many requests" if status == 429 else ""
+        return Verdict(f"the host answered {status}{many}", "host", True, retry_after=retry_after)
     return Verdict(f"the host answered {status}, which carries no file", "url")
+
+
+def refusal_of_upload(status: int, retry_after: float | None) -> Verdict:
+    """Return what an HTTP status means that is no success of an upload."""
+    if status in (401, 403):
+        hint = "Give credentials that may write there, or a URL that needs none."
+        return Verdict(
+            f"the host answered {status}: it refuses the upload", "url", hint=hint, is_refused=True
+        )
+    if status in _PASSING or status >= 500:
+        return Verdict(f"the host answered {status}", "host", True, retry_after=retry_after)
+    return Verdict(f"the host answered {status}: it takes no upload at this URL", "url")
 
 
 def disk_failure(failure: OSError, folder: str) -> errors.GatewayError | None:

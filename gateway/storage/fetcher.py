@@ -8,18 +8,18 @@ import copy
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from gateway import errors, metrics
 from gateway.config import Settings
 from gateway.schemas import Auth
 from gateway.storage import address, failures
-from gateway.storage.guard import NetworkGuard
-from gateway.storage.http import HttpProvider
+from gateway.storage.flights import Flights
 from gateway.storage.partfile import PartFile
+from gateway.storage.provider import Provider
+from gateway.storage.providers import Providers
 from gateway.storage.transfer import Arrival, Patience, Transfer
 
 _MB = 1 << 20
@@ -58,74 +58,60 @@ class Fetched:
         return self.path.name
 
 
-@dataclass
-class _Flight:
-    task: asyncio.Task[Fetched]
-    askers: int = field(default=0)
+class Sources(Protocol):
+    """Who fetches which URL."""
+
+    def of(self, url: str) -> Provider:
+        """Return who fetches this one; raises InvalidInput when nobody does."""
+        ...
+
+    def check(self, url: str, location: str | None = None) -> None:
+        """Raise what can be told without asking anyone: InvalidInput, InputNotFetched."""
+        ...
 
 
 class Fetcher:
     """Fetches; whoever asks for what is being fetched waits for the same fetch."""
 
-    def __init__(self, http: HttpProvider, *, patience: Patience | None = None) -> None:
-        self._http = http
+    def __init__(self, sources: Sources, *, patience: Patience | None = None) -> None:
+        self._sources = sources
         self._patience = patience or Patience()
-        self._flights: dict[tuple[Path, str], _Flight] = {}
+        self._flights: Flights[Fetched] = Flights()
 
     @classmethod
-    def open(cls, settings: Settings) -> AbstractAsyncContextManager[Self]:
-        """Return a running fetcher that does as the settings say."""
-        header = None
-        if settings.http_auth_header_name and settings.http_auth_header_value:
-            header = address.OperatorHeader(
-                settings.http_auth_header_name,
-                settings.http_auth_header_value,
-                settings.http_auth_hosts,
-            )
-        return cls(HttpProvider(NetworkGuard(settings.allow_private_networks), header=header)).run()
+    @contextlib.asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator[Self]:
+        """Hold a running fetcher with storages of its own, as the settings say."""
+        async with Providers.open(settings) as providers, cls(providers).run() as fetcher:
+            yield fetcher
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[Self]:
         """Fetch until left; then what is still on its way is given up."""
-        async with self._http.open():
-            try:
-                yield self
-            finally:
-                tasks = [flight.task for flight in self._flights.values()]
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            yield self
+        finally:
+            await self._flights.close()
 
     def check(self, url: str, location: str | None = None) -> None:
         """Raise what can be told of a URL without asking its host.
 
-        Raises InvalidInput, NotYetSupported, InputNotFetched.
+        Raises InvalidInput, InputNotFetched.
         """
-        self._http.check(url, location)
+        self._sources.check(url, location)
 
     async def fetch(self, request: FetchRequest) -> Fetched:
         """Return the file.
 
-        Raises InputNotFetched, InputTooLarge, StorageFull, InvalidInput, NotYetSupported, what
-        `request.name` raises, and Draining when the gateway stops meanwhile.
+        Raises InputNotFetched, InputTooLarge, StorageFull, InvalidInput, what `request.name`
+        raises, and Draining when the gateway stops meanwhile.
         """
-        key = (request.folder, request.stem)
-        flight = self._flights.get(key) or self._start(key, request)
-        flight.askers += 1
         try:
-            return await asyncio.shield(flight.task)
-        except asyncio.CancelledError:
-            if flight.task.cancelled() and not _is_cancelled():
-                raise errors.Draining from None
-            raise
+            return await self._flights.join(
+                (request.folder, request.stem), lambda: self._fly(request)
+            )
         except Exception as failure:
             raise _told(failure, request) from failure
-        finally:
-            flight.askers -= 1
-            if not flight.askers and not flight.task.done():
-                # Whoever asks from now on gets a fetch of their own.
-                self._forget(key, flight.task)
-                flight.task.cancel()
 
     async def read(self, url: str, *, limit_bytes: int, auth: Auth | None = None) -> bytes:
         """Return what a URL holds, for small things; raises as `fetch`."""
@@ -145,29 +131,14 @@ class Fetcher:
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    def _start(self, key: tuple[Path, str], request: FetchRequest) -> _Flight:
-        flight = _Flight(asyncio.create_task(self._fly(request), name=f"fetch {request.stem}"))
-        self._flights[key] = flight
-        flight.task.add_done_callback(lambda task: self._landed(key, task))
-        return flight
-
-    def _landed(self, key: tuple[Path, str], task: asyncio.Task[Fetched]) -> None:
-        self._forget(key, task)
-        if not task.cancelled():
-            # Nobody may be left to hear of it, and asyncio would complain.
-            task.exception()
-
-    def _forget(self, key: tuple[Path, str], task: asyncio.Task[Fetched]) -> None:
-        flight = self._flights.get(key)
-        if flight is not None and flight.task is task:
-            del self._flights[key]
-
     async def _fly(self, request: FetchRequest) -> Fetched:
-        url = address.parse(request.url)
+        provider = self._sources.of(request.url)
         name = await asyncio.to_thread(request.present)
         if name is not None:
             return Fetched(request.folder / name, None)
-        transfer = Transfer(self._http, url, request.auth, request.limit_bytes, self._patience)
+        transfer = Transfer(
+            provider, request.url, request.auth, request.limit_bytes, self._patience
+        )
         async with PartFile(request.folder) as part:
             arrival = await transfer.into(part)
             metrics.bytes_in_total.labels("fetch").inc(arrival.size)
@@ -180,11 +151,6 @@ def _placed(part: PartFile, arrival: Arrival, request: FetchRequest) -> Path:
     path = request.folder / request.name(part.path, arrival)
     part.keep(path)
     return path
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and bool(task.cancelling())
 
 
 def _told(failure: Exception, request: FetchRequest) -> Exception:

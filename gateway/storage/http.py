@@ -1,14 +1,16 @@
-"""Files over http and https, from any byte on, with every redirect under the guard."""
+"""Files over http and https, both ways, from any byte on, with every redirect under the guard."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import aiohttp
 from multidict import CIMultiDict
@@ -18,10 +20,15 @@ from gateway.schemas import Auth
 from gateway.storage import address, failures, reply
 from gateway.storage.failures import TransferFailed, Verdict
 from gateway.storage.guard import AddressRefused, GuardedResolver, NetworkGuard
+from gateway.storage.provider import WHOLE, ProviderName, Span, Stat
 
 MAX_REDIRECTS = 10
 CHUNK_BYTES = 1 << 18
 _REDIRECTS = (301, 302, 303, 307, 308)
+#: The others turn an upload into a question.
+_UPLOAD_REDIRECTS = (307, 308)
+#: How hosts say no to a HEAD of what they would give to a GET.
+_NO_HEAD = (403, 405, 501)
 _LOOKUPS = 8  # threads: a slow name server must not hold up the threads that write files
 _CONNECTIONS = 64
 
@@ -34,8 +41,54 @@ class Timeouts:
     stall: float = 30.0
 
 
+@dataclass(frozen=True)
+class _Upload:
+    """A file on its way out; each hop of a redirect begins it anew."""
+
+    source: Path
+    size: int
+    content_type: str
+    #: Called when the host has taken some of it.
+    moved: Callable[[], None]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Content-Type": self.content_type, "Content-Length": str(self.size)}
+
+    async def body(self) -> AsyncIterator[bytes]:
+        with await asyncio.to_thread(self.source.open, "rb") as file:
+            left = self.size
+            while left and (chunk := await asyncio.to_thread(file.read, min(left, CHUNK_BYTES))):
+                self.moved()
+                left -= len(chunk)
+                yield chunk
+        self.moved()
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is asked of each host on the way."""
+
+    method: str
+    headers: Mapping[str, str]
+    upload: _Upload | None
+
+    @property
+    def redirects(self) -> tuple[int, ...]:
+        return _UPLOAD_REDIRECTS if self.upload else _REDIRECTS
+
+    def arguments(self) -> dict[str, Any]:
+        if self.upload is None:
+            return {"allow_redirects": False}
+        # Sending is no silence: the stall of an upload is noticed by whoever feeds it.
+        timeout = aiohttp.ClientTimeout(total=None)
+        return {"allow_redirects": False, "data": self.upload.body(), "timeout": timeout}
+
+
 class HttpProvider:
     """The process's one client of other hosts; use it inside `open()`."""
+
+    name: ClassVar[ProviderName] = "http"
 
     def __init__(
         self,
@@ -97,34 +150,76 @@ class HttpProvider:
         except AddressRefused as failure:
             raise failures.translated(failure) from failure
 
+    async def stat(self, url: str, auth: Auth | None) -> Stat:
+        """Return what the host says of a file; raises TransferFailed."""
+        parsed = address.parse(url)
+        async with self._asked("HEAD", parsed, auth) as response:
+            if response.status not in _NO_HEAD:
+                return reply.understood(response, WHOLE).stat
+        try:
+            async with self.read(url, auth, Span(0, 1)) as found:
+                return found.stat
+        except TransferFailed as failure:
+            # An empty file has no first byte.
+            if failure.verdict != failures.MISMATCH:
+                raise
+        async with self.read(url, auth) as found:
+            return found.stat
+
     @contextlib.asynccontextmanager
     async def read(
-        self, url: URL, auth: Auth | None, resume: reply.Resume
-    ) -> AsyncIterator[reply.Reply]:
-        """Ask for a file from `resume` on; raises TransferFailed."""
-        try:
-            response = await self._follow(url, auth, resume.headers())
-        except failures.CAUGHT as failure:
-            raise failures.translated(failure) from failure
-        try:
-            yield reply.understood(response, resume)
-        except failures.CAUGHT as failure:
-            raise failures.translated(failure) from failure
-        finally:
-            # Not released: what is left of a body that nobody wants is not read to its end.
-            response.close()
+        self, url: str, auth: Auth | None, span: Span = WHOLE
+    ) -> AsyncIterator[reply.HttpReply]:
+        """Ask for a file, or a part of it; raises TransferFailed."""
+        headers = reply.headers_of(span)
+        async with self._asked("GET", address.parse(url), auth, headers) as response:
+            yield reply.understood(response, span)
+
+    async def write(self, url: str, auth: Auth | None, source: Path, content_type: str) -> None:
+        """Upload a file with PUT; raises TransferFailed, OSError of the disk."""
+        size = (await asyncio.to_thread(source.stat)).st_size
+        now, stall = asyncio.get_running_loop().time, self._timeouts.stall
+        with _translated():
+            async with asyncio.timeout(self._timeouts.connect + stall) as deadline:
+                upload = _Upload(
+                    source, size, content_type, lambda: deadline.reschedule(now() + stall)
+                )
+                parsed = address.parse(url)
+                async with self._asked("PUT", parsed, auth, upload.headers, upload) as response:
+                    if not 200 <= response.status < 300:
+                        pause = reply.retry_after(response)
+                        raise TransferFailed(failures.refusal_of_upload(response.status, pause))
+
+    @contextlib.asynccontextmanager
+    async def _asked(
+        self,
+        method: str,
+        url: URL,
+        auth: Auth | None,
+        headers: Mapping[str, str] | None = None,
+        upload: _Upload | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        with _translated():
+            response = await self._follow(
+                _Question(method, headers or {}, upload), url, address.secrets_of(url, auth)
+            )
+            try:
+                yield response
+            finally:
+                # Not released: what is left of a body that nobody wants is not read to its end.
+                response.close()
 
     async def _follow(
-        self, url: URL, auth: Auth | None, headers: Mapping[str, str]
+        self, question: _Question, url: URL, secrets: address.Secrets
     ) -> aiohttp.ClientResponse:
-        secrets = address.secrets_of(url, auth)
         is_downgraded = False
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._ask(url, secrets, headers, with_operator=not is_downgraded)
-            if response.status not in _REDIRECTS:
+            response = await self._ask(question, url, secrets, with_operator=not is_downgraded)
+            if response.status not in question.redirects:
                 return response
             target = response.headers.get("Location", "")
-            response.release()
+            # A host that has not read the upload to its end takes no other question.
+            response.close() if question.upload else response.release()
             following = address.joined(url, target) if target else None
             if following is None:
                 raise TransferFailed(Verdict("its redirect leads to no http or https URL", "host"))
@@ -135,24 +230,19 @@ class HttpProvider:
         raise TransferFailed(Verdict(f"it redirects more than {MAX_REDIRECTS} times", "host"))
 
     async def _ask(
-        self,
-        url: URL,
-        secrets: address.Secrets,
-        headers: Mapping[str, str],
-        *,
-        with_operator: bool,
+        self, question: _Question, url: URL, secrets: address.Secrets, *, with_operator: bool
     ) -> aiohttp.ClientResponse:
         self._check_literal(url)
-        sent: CIMultiDict[str] = CIMultiDict(headers)
+        sent: CIMultiDict[str] = CIMultiDict(question.headers)
         if self._header and with_operator and self._header.fits(url):
             sent[self._header.name] = self._header.value
         sent.update(secrets.headers)
-        target = secrets.applied(url)
         proxy = self._proxy(url)
-        if proxy is None:
-            return await self._direct.get(target, headers=sent, allow_redirects=False)
-        await self._check_name(url)
-        return await self._proxied.get(target, headers=sent, allow_redirects=False, proxy=proxy)
+        if proxy is not None:
+            await self._check_name(url)
+        session = self._direct if proxy is None else self._proxied
+        how = question.arguments() | {"headers": sent, "proxy": proxy}
+        return await session.request(question.method, secrets.applied(url), **how)
 
     def _proxy(self, url: URL) -> str | None:
         proxy = self._proxies.get(url.scheme) or self._proxies.get("all")
@@ -173,3 +263,11 @@ class HttpProvider:
             raise failures.translated(failure) from failure
         except OSError:
             return
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except failures.CAUGHT as failure:
+        raise failures.translated(failure) from failure

@@ -44,6 +44,10 @@ class Span:
     version: str | None = None
 
 
+#: All of a file, whichever version.
+WHOLE = Span()
+
+
 class Reply(Protocol):
     """A body on its way: the bytes of the file from `start` on."""
 
@@ -76,7 +80,7 @@ class Provider(Protocol):
         ...
 
     def read(
-        self, url: str, auth: Auth | None, span: Span = Span()
+        self, url: str, auth: Auth | None, span: Span = WHOLE
     ) -> AbstractAsyncContextManager[Reply]:
         """Ask for a part of the file, or for all of it."""
         ...

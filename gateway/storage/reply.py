@@ -5,57 +5,39 @@ from __future__ import annotations
 import email.utils
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.storage import failures
-from gateway.storage.failures import TransferFailed, Verdict
+from gateway.storage.failures import MISMATCH, TransferFailed, Verdict
+from gateway.storage.provider import Span, Stat
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _LONGEST_PAUSE_S = 60.0
 #: A Last-Modified this much older than the answer cannot have changed again within its second.
 _SETTLED = timedelta(seconds=60)
-#: The bytes at hand and those on offer do not go together: begin again.
-MISMATCH = Verdict("its host answered a request for one part with another", "host", True)
 _TOO_LONG = Verdict("the body is longer than its Content-Length says", "host")
 
 
-@dataclass(frozen=True)
-class Resume:
-    """Where a fetch goes on; `version` is the validator of the bytes at hand."""
-
-    offset: int = 0
-    version: str | None = None
-
-    def headers(self) -> dict[str, str]:
-        """Return what asks for the rest of the same version, else for the whole."""
-        if not self.offset or self.version is None:
-            return {}
-        return {"Range": f"bytes={self.offset}-", "If-Range": self.version}
+def headers_of(span: Span) -> dict[str, str]:
+    """Return what asks for a part of one version, else for the whole."""
+    if not span.start and span.end is None:
+        return {}
+    end = "" if span.end is None else span.end - 1
+    found = {"Range": f"bytes={span.start}-{end}"}
+    return found if span.version is None else {**found, "If-Range": span.version}
 
 
 @dataclass(frozen=True)
-class Reply:
-    """An answer whose body begins at `start` of a file of `total` bytes, where that is told."""
+class HttpReply:
+    """An answer whose body begins at `start` of a file."""
 
     response: aiohttp.ClientResponse
     start: int
-    total: int | None
-    version: str | None
-
-    @property
-    def content_type(self) -> str | None:
-        """The type that the host gives."""
-        return self.response.headers.get("Content-Type")
-
-    @property
-    def filename(self) -> str | None:
-        """The name in Content-Disposition."""
-        found = self.response.content_disposition
-        return found.filename if found else None
+    stat: Stat
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body; raises TransferFailed."""
@@ -72,26 +54,54 @@ class Reply:
             raise TransferFailed(_TOO_LONG)
 
 
-def understood(response: aiohttp.ClientResponse, resume: Resume) -> Reply:
+def understood(response: aiohttp.ClientResponse, span: Span) -> HttpReply:
     """Return what the answer holds; raises TransferFailed when it holds no file."""
-    if response.status == 206 and resume.headers():
-        return _partial(response, resume)
-    if response.status == 416 and resume.headers():
+    is_partial = bool(headers_of(span))
+    if response.status == 206 and is_partial:
+        return _partial(response, span)
+    if response.status == 416 and is_partial:
         raise TransferFailed(MISMATCH)
     if response.status != 200:
-        raise TransferFailed(failures.refusal_of_status(response.status, _retry_after(response)))
-    return Reply(response, 0, _length(response), _version(response))
+        raise TransferFailed(failures.refusal_of_status(response.status, retry_after(response)))
+    return HttpReply(response, 0, stat_of(response))
 
 
-def _partial(response: aiohttp.ClientResponse, resume: Resume) -> Reply:
+def _partial(response: aiohttp.ClientResponse, span: Span) -> HttpReply:
     found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    version = _version(response)
-    # Some hosts ignore If-Range: two versions must never be stitched together.
-    is_other = version is not None and version != resume.version
-    if found is None or int(found[1]) != resume.offset or is_other:
+    is_inside = span.end is None or (found is not None and int(found[2]) < span.end)
+    if found is None or int(found[1]) != span.start or not is_inside or _is_other(response, span):
         raise TransferFailed(MISMATCH)
-    total = None if found[3] == "*" else int(found[3])
-    return Reply(response, resume.offset, total, resume.version)
+    size = None if found[3] == "*" else int(found[3])
+    version = span.version or _version(response)
+    stat = replace(stat_of(response), size=size, version=version, is_ranged=True)
+    return HttpReply(response, span.start, stat)
+
+
+def _is_other(response: aiohttp.ClientResponse, span: Span) -> bool:
+    # Some hosts ignore If-Range: two versions must never be stitched together.
+    if span.version is None:
+        return False
+    validator = "ETag" if span.version.startswith('"') else "Last-Modified"
+    return response.headers.get(validator, span.version) != span.version
+
+
+def stat_of(response: aiohttp.ClientResponse) -> Stat:
+    """Return what the head of a 200 says of the file."""
+    disposition = response.content_disposition
+    return Stat(
+        size=_length(response),
+        version=_version(response),
+        content_type=response.headers.get("Content-Type"),
+        filename=disposition.filename if disposition else None,
+        is_ranged=_is_ranged(response),
+    )
+
+
+def _is_ranged(response: aiohttp.ClientResponse) -> bool:
+    if _length(response) is None:
+        return False
+    # Many hosts answer parts without announcing it; the first one asked for tells.
+    return response.headers.get("Accept-Ranges", "bytes").lower() == "bytes"
 
 
 def _length(response: aiohttp.ClientResponse) -> int | None:
@@ -120,7 +130,8 @@ def _date(text: str | None) -> datetime | None:
         return None
 
 
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+def retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Return the seconds that the host asks us to wait."""
     text = response.headers.get("Retry-After", "")
     if text.isdecimal():
         return min(float(text), _LONGEST_PAUSE_S)

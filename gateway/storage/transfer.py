@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import stamina
-from yarl import URL
 
 from gateway.schemas import Auth
-from gateway.storage.failures import TooLarge, TransferFailed, Verdict
-from gateway.storage.http import HttpProvider
+from gateway.storage.failures import MISMATCH, TooLarge, TransferFailed, Verdict
 from gateway.storage.partfile import PartFile
-from gateway.storage.reply import MISMATCH, Reply, Resume
+from gateway.storage.provider import Provider, Reply, Span
 
 HEAD_BYTES = 1 << 16
 #: Bytes after which a broken transfer has earned a fresh set of attempts.
@@ -44,9 +42,9 @@ class Transfer:
     """Brings one URL into one part file."""
 
     def __init__(
-        self, http: HttpProvider, url: URL, auth: Auth | None, limit_bytes: int, patience: Patience
+        self, provider: Provider, url: str, auth: Auth | None, limit_bytes: int, patience: Patience
     ) -> None:
-        self._http = http
+        self._provider = provider
         self._url = url
         self._auth = auth
         self._limit = limit_bytes
@@ -92,18 +90,20 @@ class Transfer:
         return failure.verdict.retry_after or True
 
     async def _once(self, part: PartFile) -> Arrival:
-        resume = Resume(part.size, self._version)
-        async with self._http.read(self._url, self._auth, resume) as reply:
-            self._check(reply.total)
+        at = 0 if self._version is None else part.size
+        span = Span(at, version=self._version)
+        async with self._provider.read(self._url, self._auth, span) as reply:
+            self._check(reply.stat.size)
             if reply.start != part.size:
                 await part.restart()
             if reply.start == 0:
                 self._head = b""
-            self._version = reply.version
+            self._version = reply.stat.version
             await self._copy(reply, part)
-        if reply.total is not None and part.size != reply.total:
+        stat = reply.stat
+        if stat.size is not None and part.size != stat.size:
             raise TransferFailed(_SHORT)
-        return Arrival(str(self._url), self._head, part.size, reply.content_type, reply.filename)
+        return Arrival(self._url, self._head, part.size, stat.content_type, stat.filename)
 
     async def _copy(self, reply: Reply, part: PartFile) -> None:
         async for chunk in reply.chunks():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from gateway.storage.fetcher import Fetcher, FetchRequest
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider, Timeouts
 from gateway.storage.transfer import Arrival, Patience
+from tests.hosts import Only
 from tests.waiting import wait_until
 
 BODY = b"0123456789" * 400_000
@@ -32,10 +34,12 @@ from gateway import errors
 from gateway.storage.fetcher import Fetcher, FetchRequest
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider
+from tests.hosts import Only
 
 async def main():
     url, folder = sys.argv[1:]
-    async with Fetcher(HttpProvider(NetworkGuard(("*",)), proxies={})).run() as fetcher:
+    http = HttpProvider(NetworkGuard(("*",)), proxies={})
+    async with http.open(), Fetcher(Only(http)).run() as fetcher:
         try:
             await fetcher.fetch(FetchRequest(
                 url=url, folder=Path(folder), stem="x", limit_bytes=1 << 30,
@@ -99,14 +103,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def new_fetcher() -> Fetcher:
+@contextlib.asynccontextmanager
+async def running() -> AsyncIterator[Fetcher]:
     http = HttpProvider(NetworkGuard(("127.0.0.0/8",)), timeouts=Timeouts(stall=5), proxies={})
-    return Fetcher(http, patience=Patience(attempts=2, wait_initial=0.01))
+    patience = Patience(attempts=2, wait_initial=0.01)
+    async with http.open(), Fetcher(Only(http), patience=patience).run() as fetcher:
+        yield fetcher
 
 
 @pytest.fixture
 async def fetcher() -> AsyncIterator[Fetcher]:
-    async with new_fetcher().run() as found:
+    async with running() as found:
         yield found
 
 
@@ -198,7 +205,7 @@ async def test_each_asker_gets_a_refusal_of_its_own(
 
 
 async def test_a_stop_tells_the_askers(host: Host, folder: Path) -> None:
-    async with new_fetcher().run() as fetcher:
+    async with running() as fetcher:
         asker = asyncio.create_task(fetcher.fetch(request(host, folder)))
         await wait_until(lambda: host.asked, description="the host is asked")
 

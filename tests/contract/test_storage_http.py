@@ -7,7 +7,7 @@ import base64
 import gzip
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,119 +20,30 @@ from gateway.storage.fetcher import Fetcher, FetchRequest
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider, Timeouts
 from gateway.storage.transfer import Patience
-from tests.waiting import wait_until
+from tests.hosts import (
+    OK,
+    Answer,
+    Asked,
+    Host,
+    Only,
+    hang_up,
+    partial,
+    redirect,
+    running,
+    says,
+    silence,
+)
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 OTHER = bytes(reversed(BODY))
 HALF = len(BODY) // 2
-OK = "HTTP/1.1 200 OK"
 BEARER = BearerAuth(type="bearer", token="secret")
-
-
-@dataclass
-class Asked:
-    target: str
-    headers: dict[str, str]
-    #: Whether the client has hung up.
-    gone: Callable[[], bool]
-
-    @property
-    def start(self) -> int:
-        return int(self.headers.get("range", "bytes=0-")[6:-1])
-
-
-Answer = Callable[[Asked, asyncio.StreamWriter], Awaitable[None]]
-
-
-@dataclass
-class Host:
-    """A server of bytes, exactly as a test writes them; one request for each connection."""
-
-    port: int = 0
-    asked: list[Asked] = field(default_factory=list)
-    answers: dict[str, list[Answer]] = field(default_factory=dict)
-    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
-
-    def url(self, path: str = "/x", host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.port}{path}"
-
-    def on(self, path: str, *answers: Answer) -> str:
-        """Answer a path so, in turn; the last answer stays."""
-        self.answers[path] = list(answers)
-        return self.url(path)
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.add(task)
-        try:
-            raw = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            first, *lines = raw.strip().split("\r\n")
-            pairs = (line.split(": ", 1) for line in lines)
-            headers = {name.lower(): value for name, value in pairs}
-            asked = Asked(first.split()[1], headers, reader.at_eof)
-            self.asked.append(asked)
-            answers = self.answers[asked.target.partition("?")[0]]
-            await (answers.pop(0) if len(answers) > 1 else answers[0])(asked, writer)
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-            self.tasks.discard(task)
 
 
 @pytest.fixture
 async def host() -> AsyncIterator[Host]:
-    found = Host()
-    server = await asyncio.start_server(found.serve, "127.0.0.1", 0)
-    found.port = server.sockets[0].getsockname()[1]
-    yield found
-    server.close()
-    await wait_until(lambda: not found.tasks, description="every client has hung up")
-
-
-def says(head: str, body: bytes = b"", **headers: object) -> Answer:
-    """Answer with these bytes and hang up; a length that is given is not checked."""
-    lines = {"Content-Length": len(body), **{k.replace("_", "-"): v for k, v in headers.items()}}
-    text = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value is not None)
-
-    async def answer(_: Asked, writer: asyncio.StreamWriter) -> None:
-        writer.write(f"{head}\r\n{text}\r\n".encode() + body)
-
-    return answer
-
-
-def partial(
-    body: bytes, version: str | None = '"1"', cut: int | None = None, shift: int = 0
-) -> Answer:
-    """Answer a range of `body`, whatever If-Range says, up to `cut`."""
-
-    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        start = asked.start + shift
-        where = f"bytes {start}-{len(body) - 1}/{len(body)}"
-        status = "HTTP/1.1 206 Partial Content" if "range" in asked.headers else OK
-        await says(
-            status,
-            body[start:cut],
-            Content_Length=len(body) - start,
-            Content_Range=where,
-            ETag=version,
-        )(asked, writer)
-
-    return answer
-
-
-async def silence(asked: Asked, _: asyncio.StreamWriter) -> None:
-    await wait_until(asked.gone, description="the client is tired of it")
-
-
-async def hang_up(_: Asked, __: asyncio.StreamWriter) -> None:
-    return
-
-
-def redirect(target: str, status: int = 302) -> Answer:
-    return says(f"HTTP/1.1 {status} Found", b"moved", Location=target)
+    async with running() as found:
+        yield found
 
 
 FetchUrl = Callable[..., Awaitable[bytes]]
@@ -159,7 +70,7 @@ class Setup:
             **{"proxies": {}, **how},
         )
         patience = Patience(attempts=3, wait_initial=0.01, wait_max=0.05)
-        async with Fetcher(http, patience=patience).run() as fetcher:
+        async with http.open(), Fetcher(Only(http), patience=patience).run() as fetcher:
             fetched = await fetcher.fetch(
                 FetchRequest(
                     url=url,
