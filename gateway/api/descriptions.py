@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from gateway import errors, schemas
+from gateway.api import model_schemas
 
 #: Runs on both engines, with no model: a picture of one colour.
 EXAMPLE = {
@@ -41,10 +42,18 @@ _JOB_ERRORS = (
     errors.JobTimeout,
     errors.StorageFull,
 )
+_FETCH_ERRORS = (
+    errors.ModelNotFetched,
+    errors.ModelInvalid,
+    errors.CredentialsRefused,
+    errors.LinkOccupied,
+    errors.ModelTooLarge,
+)
 _PROMPT_ERRORS = (
     errors.InvalidJson,
     errors.NoOutput,
     errors.InputNotFetched,
+    *_FETCH_ERRORS,
     errors.InvalidInput,
     errors.RequestTimeout,
     errors.IdTaken,
@@ -54,6 +63,7 @@ _PROMPT_ERRORS = (
     errors.InvalidRequest,
     errors.NotYetSupported,
     errors.UiWorkflow,
+    errors.UnknownModelFolder,
     errors.InvalidGraph,
     errors.QueueFull,
     errors.NotReady,
@@ -126,6 +136,34 @@ OPERATIONS: dict[tuple[str, str], Told] = {
         (*_UNKNOWN, errors.OutputNotFound, errors.RangeNotSatisfiable),
         parameters=[("Range", "header", "string", "A part of the file: `bytes=0-1023`.")],
         description="`name` is the output's `index`; `0-name.png` means the same as `0`.",
+    ),
+    ("GET", "/models"): Told({200: model_schemas.ModelList}, (errors.NotReady,), tag="models"),
+    ("POST", "/download"): Told(
+        {200: model_schemas.DownloadAnswer, 202: model_schemas.DownloadAnswer},
+        (
+            errors.InvalidJson,
+            errors.InvalidRequest,
+            errors.InvalidInput,
+            errors.UnknownModelType,
+            errors.BodyTooLarge,
+            errors.Draining,
+            errors.StorageFull,
+            *_FETCH_ERRORS,
+        ),
+        body=model_schemas.DownloadRequest,
+        example={
+            "url": "https://huggingface.co/owner/name/resolve/main/model.safetensors",
+            "model_type": "loras",
+            "wait": True,
+        },
+        description="202 at once, or with `wait` 200 when the file is there. A download of the "
+        "same URL that runs already is joined; `GET /downloads` shows how far it is.",
+        tag="models",
+    ),
+    ("GET", "/downloads"): Told({200: model_schemas.DownloadList}, tag="models"),
+    ("GET", "/cache"): Told({200: model_schemas.CacheList}, tag="models"),
+    ("DELETE", "/cache/{name}"): Told(
+        {204: None}, (errors.CacheEntryNotFound, errors.CacheEntryInUse), tag="models"
     ),
     ("GET", "/health"): Told({200: _HEALTH, 500: _HEALTH}, tag="operations"),
     ("GET", "/ready"): Told({200: _HEALTH, 503: _HEALTH}, tag="operations"),

@@ -53,12 +53,17 @@ class Background:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._resumable: set[asyncio.Task[None]] = set()
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Let it run to its end; a failure is logged and counted."""
+    def spawn(self, work: Coroutine[Any, Any, Any], *, is_resumable: bool = False) -> None:
+        """Let it run to its end; a failure is logged and counted.
+
+        What is resumable ends with `give_up`: it goes on where it stopped when it is begun anew.
+        """
         task = asyncio.create_task(self._guarded(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks = self._resumable if is_resumable else self._tasks
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def _guarded(self, work: Coroutine[Any, Any, Any]) -> None:
         try:
@@ -67,9 +72,16 @@ class Background:
             metrics.errors_total.labels("background").inc()
             logger.exception("work in the background failed")
 
+    def give_up(self) -> None:
+        """End what can be resumed: nobody who stops the gateway waits for a download."""
+        for task in self._resumable:
+            task.cancel()
+
     async def finish(self) -> None:
         """Wait for what is under way."""
+        self.give_up()
         await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._resumable, return_exceptions=True)
 
 
 @dataclass(frozen=True)

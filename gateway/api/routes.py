@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.api import docs, jobs, operations, prompt
+from gateway.api import docs, jobs, models, operations, prompt
 from gateway.api.middleware import Handler
 
 
@@ -27,6 +27,11 @@ TABLE = (
     Route("DELETE", "/jobs/{id}", jobs.delete_job),
     Route("POST", "/jobs/{id}/cancel", jobs.cancel_job),
     Route("GET", "/jobs/{id}/outputs/{name}", jobs.get_output),
+    Route("GET", "/models", models.list_models),
+    Route("POST", "/download", models.post_download),
+    Route("GET", "/downloads", models.list_downloads),
+    Route("GET", "/cache", models.list_cache),
+    Route("DELETE", "/cache/{name}", models.delete_cached),
     Route("GET", "/health", operations.health),
     Route("GET", "/ready", operations.ready),
     Route("GET", "/live", operations.live),

@@ -54,6 +54,11 @@ class Library:
         found = [task.result() for task in tasks]
         return await asyncio.to_thread(self._linked, list(zip(wants, found, strict=True)))
 
+    async def fetch(self, want: Want, holder: str) -> tuple[str, Cached]:
+        """Return the name that ComfyUI lists, and the file; as `bring` does with one."""
+        cached = await self._get(want, holder)
+        return await asyncio.to_thread(self._link, want, cached), cached
+
     async def _get(self, want: Want, holder: str) -> Cached:
         return await self.cache.get(Wanted(want.url, want.auth, want.sha256, want.location), holder)
 
