@@ -167,7 +167,7 @@ class HfUpload(Upload):
 class HttpUpload(Upload):
     """By PUT, to `<url_prefix less a trailing />/<filename>`."""
 
-    url_prefix: Annotated[str, Field(pattern=r"^(?i:https?)://[^\s\x00-\x1f\x7f]+$")]
+    url_prefix: Annotated[str, Field(pattern=r"^(?i:https?)://[^\s#\x00-\x1f\x7f]+$")]
 
 
 class PromptRequest(BaseModel):
