@@ -72,7 +72,7 @@ async def _want(parts: Parts, asked: DownloadRequest) -> Want:
         url=url,
         folder=folder,
         name=asked.filename,
-        auth=asked.auth or (found and found.auth),
+        auth=asked.auth or (found.auth if found else None),
         sha256=asked.sha256 and asked.sha256.lower(),
         location="url",
     )

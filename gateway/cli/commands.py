@@ -13,29 +13,24 @@ from gateway.cli import jobs as asking
 from gateway.cli import settings as setting
 from gateway.cli import workflow_file
 from gateway.cli.client import DEFAULT_URL, Address, Client
+from gateway.cli.model_commands import cache_app, models_app
+from gateway.cli.options import PLAIN, KeyOption, UrlOption
 from gateway.cli.submit import Submission
-
-_PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
 
 app = typer.Typer(
     name="gateway",
     help="A sidecar in front of stock ComfyUI: one request in, pictures out.",
     no_args_is_help=True,
     add_completion=False,
-    **_PLAIN,
+    **PLAIN,
 )
-jobs_app = typer.Typer(help="Show jobs, or cancel one.", **_PLAIN)
+jobs_app = typer.Typer(help="Show jobs, or cancel one.", **PLAIN)
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(models_app, name="models")
+app.add_typer(cache_app, name="cache")
 
 WorkflowArgument = Annotated[
     Path, typer.Argument(metavar="WORKFLOW.JSON", help='A graph in API format, or {"prompt": it}.')
-]
-UrlOption = Annotated[
-    str, typer.Option("--url", envvar="GATEWAY_URL", help="Address of the gateway.")
-]
-KeyOption = Annotated[
-    str | None,
-    typer.Option("--key", envvar="GATEWAY_API_KEY", help="API key, where it asks for one."),
 ]
 
 

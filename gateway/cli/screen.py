@@ -9,11 +9,20 @@ from typing import Any
 
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from gateway import errors
-from gateway.cli import jobs
+from gateway.cli import jobs, models
 from gateway.cli.submit import Watcher
 
 #: Into a file or a pipe, nothing is cut to fit.
@@ -74,3 +83,39 @@ def progress_bar() -> Iterator[Watcher]:
             progress.update(task, completed=now["value"], description=doing or jobs.standing(job))
 
         yield watch
+
+
+@contextlib.contextmanager
+def download_bar(name: str) -> Iterator[models.Watcher]:
+    """Show a bar on standard error, with size, rate and the time that remains."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True, markup=False)
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        task = progress.add_task(f"wanted {name}", total=None)
+
+        def watch(download: dict[str, Any]) -> None:
+            progress.update(
+                task,
+                description=f"{download['state']} {name}",
+                completed=download["bytes"],
+                total=download["total"],
+            )
+
+        yield watch
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people read it."""
+    value = float(count)
+    for unit in ("bytes", "KB", "MB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GB"

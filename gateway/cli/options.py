@@ -1,0 +1,17 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
+
+UrlOption = Annotated[
+    str, typer.Option("--url", envvar="GATEWAY_URL", help="Address of the gateway.")
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option("--key", envvar="GATEWAY_API_KEY", help="API key, where it asks for one."),
+]
