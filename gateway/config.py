@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import os
 import shlex
@@ -30,6 +32,15 @@ SECRETS = {
     "WARMUP_PROMPT_URL",
     "WEBHOOK_SECRET",
 }
+
+#: What may stand in SYSTEM_WEBHOOK_EVENTS, beside `all`: ComfyUI's events, and the storages'.
+COMFY_EVENTS = (
+    *("status", "progress", "progress_state", "executing", "execution_start", "execution_cached"),
+    *("executed", "execution_success", "execution_interrupted", "execution_error"),
+)
+STORAGE_EVENTS = ("file_downloaded", "file_uploaded", "file_deleted")
+
+_META = "SYSTEM_META_"
 
 CommaList = Annotated[tuple[str, ...], NoDecode]
 
@@ -218,11 +229,48 @@ class Settings(BaseSettings):
             raise ValueError("write each as name:key")
         return value
 
+    @field_validator("system_webhook_events")
+    @classmethod
+    def _events(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = ("all", *COMFY_EVENTS, *STORAGE_EVENTS)
+        unknown = [name for name in value if name not in known]
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: no such event; there are {', '.join(known)}")
+        return value
+
+    @field_validator("system_webhook_url")
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        # The value may hold a password: it is not repeated here, and the report leaves it out.
+        if value is not None and not value.lower().startswith(("http://", "https://")):
+            raise ValueError("write it as http://host/path or https://host/path")
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _secret(cls, value: str | None) -> str | None:
+        _key_of(value)
+        return value
+
     @field_validator("cmd")
     @classmethod
     def _words(cls, value: str | None) -> str | None:
         shlex.split(value or "")
         return value
+
+    @cached_property
+    def webhook_key(self) -> bytes | None:
+        """What WEBHOOK_SECRET holds; None: webhooks go unsigned."""
+        return _key_of(self.webhook_secret)
+
+    @cached_property
+    def system_meta(self) -> dict[str, str]:
+        """What the SYSTEM_META_<name> variables say, by name."""
+        return {
+            name.removeprefix(_META): value
+            for name, value in os.environ.items()
+            if name.startswith(_META) and name != _META
+        }
 
     @cached_property
     def engine_kind(self) -> Literal["comfyui", "embedded"]:
@@ -354,6 +402,21 @@ class Settings(BaseSettings):
                 shown = ""
             rows.append((name, shown, "environment" if name in given else "default"))
         return rows
+
+
+def _key_of(secret: str | None) -> bytes | None:
+    """Return a secret of webhooks, decoded; raises ValueError."""
+    if secret is None:
+        return None
+    # Secrets in use lack their padding, and have been written with either alphabet.
+    text = secret.strip().removeprefix("whsec_").rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except binascii.Error:
+        raise ValueError("it is not base64") from None
+    if not key:
+        raise ValueError("it is empty")
+    return key
 
 
 def load() -> Settings:

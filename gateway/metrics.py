@@ -121,6 +121,12 @@ upload_bytes_total = Counter(
     ["provider"],
     registry=registry,
 )
+system_events_total = Counter(
+    "comfy_gateway_system_events_total",
+    "System events, by outcome: delivered, failed or dropped.",
+    ["outcome"],
+    registry=registry,
+)
 errors_total = Counter(
     "comfy_gateway_errors_total",
     "Failures that are the gateway's own; the log has each.",

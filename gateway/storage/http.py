@@ -72,6 +72,7 @@ class _Question:
     method: str
     headers: Mapping[str, str]
     upload: _Upload | None
+    body: bytes | None = None
 
     @property
     def redirects(self) -> tuple[int, ...]:
@@ -79,7 +80,7 @@ class _Question:
 
     def arguments(self) -> dict[str, Any]:
         if self.upload is None:
-            return {"allow_redirects": False}
+            return {"allow_redirects": False, "data": self.body}
         # Sending is no silence: the stall of an upload is noticed by whoever feeds it.
         timeout = aiohttp.ClientTimeout(total=None)
         return {"allow_redirects": False, "data": self.upload.body(), "timeout": timeout}
@@ -189,6 +190,19 @@ class HttpProvider:
                     if not 200 <= response.status < 300:
                         pause = reply.retry_after(response)
                         raise TransferFailed(failures.refusal_of_upload(response.status, pause))
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """Return the status that a body is answered with; raises TransferFailed.
+
+        Neither are redirects followed, nor does the operator's own header go along.
+        """
+        parsed = address.parse(url)
+        secrets = address.secrets_of(parsed, None)
+        question = _Question("POST", headers, None, body)
+        with _translated():
+            response = await self._ask(question, parsed, secrets, with_operator=False)
+            response.release()
+        return response.status
 
     @contextlib.asynccontextmanager
     async def _asked(

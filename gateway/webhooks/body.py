@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -20,30 +19,28 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def canonical(value: Any) -> bytes:
-    """Return JSON without blanks, in raw UTF-8; whole numbers above 2^53 are written exactly."""
-    return "".join(_written(value)).encode()
+    """Return JSON without blanks, in raw UTF-8; whole numbers above 2^53 are written exactly.
+
+    Raises TypeError for what is not JSON, RecursionError for what nests too deep.
+    """
+    pieces: list[str] = []
+    _write(value, pieces)
+    return "".join(pieces).encode()
 
 
-def _written(value: Any) -> Iterator[str]:
+def _write(value: Any, into: list[str]) -> None:
     if isinstance(value, dict):
-        yield from _object(value)
+        for index, key in enumerate(_ordered(value)):
+            into.append(f"{',' if index else '{'}{_string(key)}:")
+            _write(value[key], into)
+        into.append("}" if value else "{}")
     elif isinstance(value, list | tuple):
-        yield "["
         for index, item in enumerate(value):
-            if index:
-                yield ","
-            yield from _written(item)
-        yield "]"
+            into.append("," if index else "[")
+            _write(item, into)
+        into.append("]" if value else "[]")
     else:
-        yield _scalar(value)
-
-
-def _object(value: dict[str, Any]) -> Iterator[str]:
-    yield "{"
-    for index, key in enumerate(_ordered(value)):
-        yield f"{',' if index else ''}{_string(key)}:"
-        yield from _written(value[key])
-    yield "}"
+        into.append(_scalar(value))
 
 
 def _ordered(keys: dict[str, Any]) -> list[str]:

@@ -46,6 +46,9 @@ WRONG = {
     "ALLOW_PRIVATE_NETWORKS": ["10.0.0.0/33", "x/y"],
     "API_KEYS": ["nameless", ":key", "name:", "a:b,c"],
     "CMD": ["run 'it"],
+    "SYSTEM_WEBHOOK_EVENTS": ["upload", "all,file_upload", "storage.file_uploaded"],
+    "SYSTEM_WEBHOOK_URL": ["ftp://host/", "host/path"],
+    "WEBHOOK_SECRET": ["not base64!", "abcde", "whsec_", "===="],
     "MAX_BODY_SIZE_MB": ["0", "much"],
     "MAX_PIXELS": ["0"],
     "MAX_JSON_DEPTH": ["3", "901"],
@@ -223,3 +226,42 @@ def test_folders_with_blanks_stay_one_word(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_the_childs_address(monkeypatch: pytest.MonkeyPatch, address: str, url: str) -> None:
     assert load(monkeypatch, DIRECT_ADDRESS=address).comfy_url == url
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ("c2VjcmV0", b"secret"),
+        ("whsec_c2VjcmV0", b"secret"),
+        ("c2VjcmV0cw==", b"secrets"),
+        ("c2VjcmV0cw", b"secrets"),
+        ("whsec_c2VjcmV0cw=", b"secrets"),
+        ("-_-_", b"\xfb\xff\xbf"),
+        ("+/+/", b"\xfb\xff\xbf"),
+    ],
+)
+def test_key_of_webhooks(monkeypatch: pytest.MonkeyPatch, given: str, key: bytes) -> None:
+    assert load(monkeypatch, WEBHOOK_SECRET=given).webhook_key == key
+
+
+def test_without_a_secret_there_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch).webhook_key is None
+
+
+def test_system_events_and_what_travels_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = load(
+        monkeypatch,
+        SYSTEM_WEBHOOK_EVENTS="status, file_uploaded",
+        SYSTEM_META_region="eu",
+        SYSTEM_META_POD="7",
+        SYSTEM_META_="nameless",
+    )
+    assert found.system_webhook_events == ("status", "file_uploaded")
+    assert found.system_meta == {"region": "eu", "POD": "7"}
+
+
+def test_a_wrong_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = refused(monkeypatch, WEBHOOK_SECRET=SECRET + "!", SYSTEM_WEBHOOK_URL=f"ftp://{SECRET}@h")
+    assert SECRET not in told
+    assert "WEBHOOK_SECRET" in told
+    assert "SYSTEM_WEBHOOK_URL" in told
