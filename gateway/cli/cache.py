@@ -36,7 +36,7 @@ def row(file: dict[str, Any], size: Callable[[int], str]) -> tuple[str, ...]:
 
 def seconds(age: str) -> float:
     """Return how long 90, 30m, 12h, 7d or 2w is."""
-    found = re.fullmatch(r"(\d{1,9})([smhdw]?)", age.strip().lower())
+    found = re.fullmatch(r"(\d{1,9})([smhdw]?)", age.strip().lower(), re.ASCII)
     if not found:
         raise CommandFailed(f"{age!r} is not an age.", hint="For example: 30m, 12h, 7d, 2w.")
     return float(found[1]) * _UNITS[found[2] or "s"]
