@@ -1,0 +1,164 @@
+"""Reads YAML or JSON, and remembers the line and column of everything in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+#: Steps from the whole text to a place in it: keys, and indices of lists.
+Path = tuple[str | int, ...]
+
+#: Deeper than any manifest; far from the interpreter's own limit.
+_DEEPEST = 20
+#: What SafeLoader makes of plain values; anything else asks for an object of some program.
+_TAGS = re.compile(r"tag:yaml\.org,2002:(str|int|float|bool|null|timestamp|seq|map)")
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """Where something stands; both count from 1."""
+
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"line {self.line}, column {self.column}"
+
+
+@dataclass(frozen=True, order=True)
+class Mistake:
+    """What is wrong, and where."""
+
+    place: Place
+    sentence: str
+
+
+@dataclass
+class Document:
+    """What a text says, and where; a text with mistakes has no value."""
+
+    value: Any = None
+    mistakes: list[Mistake] = field(default_factory=list)
+    _values: dict[Path, Place] = field(default_factory=dict)
+    _keys: dict[Path, Place] = field(default_factory=dict)
+
+    def place(self, path: Path) -> Place:
+        """Return where a value stands; the nearest that holds it when it is not there."""
+        while path and path not in self._values:
+            path = path[:-1]
+        return self._values.get(path, Place(1, 1))
+
+    def place_of_key(self, path: Path) -> Place:
+        """Return where the key of a value stands."""
+        return self._keys.get(path) or self.place(path)
+
+    def note(self, path: Path, sentence: str) -> None:
+        """Add a mistake of the value at this path."""
+        self.mistakes.append(Mistake(self.place(path), sentence))
+
+
+def read(text: str) -> Document:
+    """Return what a text says: JSON when it begins as JSON does, else YAML."""
+    document = Document()
+    is_json = text.lstrip()[:1] in ("{", "[")
+    if is_json and (mistake := _json_mistake(text)):
+        document.mistakes.append(mistake)
+        return document
+    # To YAML a tab is no blank; in JSON it may stand between values, and nowhere else.
+    text = text.replace("\t", " ") if is_json else text
+    try:
+        root = _root(text)
+    except yaml.MarkedYAMLError as failure:
+        mark = failure.problem_mark or failure.context_mark
+        document.mistakes.append(Mistake(_place(mark), failure.problem or "this is not YAML"))
+    except yaml.YAMLError:
+        document.mistakes.append(Mistake(Place(1, 1), "a character in it may not stand in YAML"))
+    else:
+        document.value = _Walk(document, text if is_json else None).value(root, ())
+    return document
+
+
+def _json_mistake(text: str) -> Mistake | None:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as failure:
+        return Mistake(Place(failure.lineno, failure.colno), f"this is not JSON: {failure.msg}")
+    except RecursionError:
+        return Mistake(Place(1, 1), "it is nested too deeply")
+    return None
+
+
+def _root(text: str) -> yaml.Node | None:
+    """Return the only document of a text, with neither anchors nor depths that explode."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise _refusal(event, "aliases (*name) are not supported; write it out")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise _refusal(event, "it is nested too deeply")
+    root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    return root
+
+
+def _refusal(event: Any, sentence: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=sentence, problem_mark=event.start_mark)
+
+
+def _place(mark: Any) -> Place:
+    return Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+
+
+class _Walk:
+    """Turns nodes into values, and notes where each stands."""
+
+    def __init__(self, document: Document, json_text: str | None) -> None:
+        self._document = document
+        self._json_text = json_text
+        self._scalars = yaml.SafeLoader("")
+
+    def value(self, node: yaml.Node | None, path: Path) -> Any:
+        if node is None:
+            return None
+        self._document._values[path] = _place(node.start_mark)
+        if self._json_text is None and not _TAGS.fullmatch(node.tag):
+            self._wrong(node, f"the tag {node.tag} is not supported")
+            return None
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(child, (*path, i)) for i, child in enumerate(node.value)]
+        return self._scalar(node)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> Mapping[str, Any]:
+        found: dict[str, Any] = {}
+        for key_node, child in node.value:
+            key = self._scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else None
+            if not isinstance(key, str):
+                self._wrong(key_node, "a key must be text")
+                continue
+            if key in found:
+                self._wrong(key_node, f"{key[:80]!r} stands here twice")
+                continue
+            self._document._keys[*path, key] = _place(key_node.start_mark)
+            found[key] = self.value(child, (*path, key))
+        return found
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        if self._json_text is not None:
+            # YAML reads "\ud83d\ude00" as two broken characters; JSON knows better.
+            return json.loads(self._json_text[node.start_mark.index : node.end_mark.index])
+        try:
+            return self._scalars.construct_object(node)
+        except (ValueError, yaml.YAMLError):
+            self._wrong(node, "this value cannot be read; put it in quotes")
+            return None
+
+    def _wrong(self, node: yaml.Node, sentence: str) -> None:
+        self._document.mistakes.append(Mistake(_place(node.start_mark), sentence))
