@@ -21,6 +21,8 @@ from gateway.api.keyring import Keyring
 from gateway.api.parts import PARTS, Background, Parts, Reason, Standing
 from gateway.comfy import model_paths
 from gateway.comfy.client import Comfy
+from gateway.comfy.folders import ModelFolders
+from gateway.comfy.model_paths import MODEL_FOLDERS
 from gateway.comfy.nodes import Catalog
 from gateway.comfy.supervisor import Snapshot, Supervisor
 from gateway.config import Settings
@@ -35,6 +37,7 @@ from gateway.media.outputs import Folders
 from gateway.models.cache import Cache
 from gateway.models.library import Library
 from gateway.models.links import Links
+from gateway.models.resolver import Resolver, parse_model_inputs
 from gateway.preparation import Preparation
 from gateway.runner import Runner
 from gateway.storage.download import Downloader
@@ -60,6 +63,8 @@ class Gateway:
     fetcher: Fetcher
     inputs: Inputs
     library: Library
+    folders: ModelFolders
+    resolver: Resolver
     preparation: Preparation
     comfy: Comfy
     runner: Runner
@@ -148,6 +153,8 @@ class Gateway:
                 stall_s=settings.execution_stall_s,
                 on_hang=self._on_hang,
             )
+            self.folders = ModelFolders(settings.comfy_url, session, MODEL_FOLDERS)
+            self.resolver = Resolver(self.folders, parse_model_inputs(settings.model_inputs))
             self.runner = Runner(
                 self.comfy,
                 self.preparation,
@@ -208,6 +215,8 @@ class Gateway:
             vault=self.vault,
             inputs=self.inputs,
             models=self.library,
+            folders=self.folders,
+            resolver=self.resolver,
             catalog=self.comfy.catalog,
             refresh_classes=self.comfy.refresh,
             discard=self.runner.discard,
@@ -269,7 +278,8 @@ class Gateway:
         workflow = await self._warmup_prompt()
         if workflow is not None:
             logger.info("warming up")
-            await self.runner.warm_up(workflow)
+            refs = await self.resolver.resolve(workflow)
+            await self.runner.warm_up(workflow, [ref.as_input() for ref in refs])
 
     async def _warmup_prompt(self) -> dict[str, Any] | None:
         settings = self.settings

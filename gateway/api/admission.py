@@ -51,10 +51,7 @@ async def _admit_models(parts: Parts, workflow: graph.Graph) -> list[ModelInput]
     refs = await parts.resolver.resolve(needed)
     for ref in refs:
         parts.models.check(ref.url, ref.location)
-    return [
-        ModelInput(node_id=ref.node_id, name=ref.name, url=ref.url, folder=ref.folder)
-        for ref in refs
-    ]
+    return [ref.as_input() for ref in refs]
 
 
 def _without_users(

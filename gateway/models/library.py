@@ -55,6 +55,11 @@ class Library:
         return await asyncio.to_thread(self._linked, list(zip(wants, found, strict=True)))
 
     async def fetch(self, want: Want, holder: str) -> tuple[str, Cached]:
+        """Return the name that ComfyUI lists, and the file; raises as `bring`."""
+        cached = await self._get(want, holder)
+        return await asyncio.to_thread(self._link, want, cached), cached
+
+    async def fetch(self, want: Want, holder: str) -> tuple[str, Cached]:
         """Return the name that ComfyUI lists, and the file; as `bring` does with one."""
         cached = await self._get(want, holder)
         return await asyncio.to_thread(self._link, want, cached), cached
