@@ -37,11 +37,12 @@ class Download(BaseModel):
     """One download, running or ended lately."""
 
     url: str = Field(description="Without user, password and secret values.")
+    filename: str = Field(description="The name in the cache.")
     state: Literal["wanted", "fetching", "verifying", "present", "failed"]
     bytes: int = Field(description="How many are here.")
     total: int | None = Field(None, description="How many there will be, where that is known.")
-    rate: float | None = Field(None, description="Bytes a second.")
-    eta: float | None = Field(None, description="Seconds that it will take still.")
+    rate: float = Field(description="Bytes a second.")
+    eta_s: float | None = Field(None, description="Seconds that it will take still.")
     started_at: str
     error: str | None = None
 

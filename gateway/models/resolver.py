@@ -11,6 +11,7 @@ from cachetools import TTLCache
 
 from gateway import errors, graph
 from gateway.jobs.job import ModelInput
+from gateway.jobs.job import ModelInput
 
 #: class -> input -> folder, as MODEL_INPUTS and the manifest name them.
 ModelInputs = Mapping[str, Mapping[str, str]]
@@ -48,6 +49,10 @@ class ModelRef:
     def location(self) -> str:
         """Where the caller finds it, as answers name it."""
         return graph.InputRef(self.node_id, self.name, self.url).location
+
+    def as_input(self) -> ModelInput:
+        """Return it as a job keeps it."""
+        return ModelInput(node_id=self.node_id, name=self.name, url=self.url, folder=self.folder)
 
     def as_input(self) -> ModelInput:
         """Return it as a job keeps it."""
