@@ -59,11 +59,6 @@ class Library:
         cached = await self._get(want, holder)
         return await asyncio.to_thread(self._link, want, cached), cached
 
-    async def fetch(self, want: Want, holder: str) -> tuple[str, Cached]:
-        """Return the name that ComfyUI lists, and the file; as `bring` does with one."""
-        cached = await self._get(want, holder)
-        return await asyncio.to_thread(self._link, want, cached), cached
-
     async def _get(self, want: Want, holder: str) -> Cached:
         return await self.cache.get(Wanted(want.url, want.auth, want.sha256, want.location), holder)
 
