@@ -26,6 +26,7 @@ from gateway.comfy.model_paths import MODEL_FOLDERS
 from gateway.comfy.nodes import Catalog
 from gateway.comfy.supervisor import Snapshot, Supervisor
 from gateway.config import Settings
+from gateway.delivery import Delivery
 from gateway.janitor import Janitor, Lifetimes
 from gateway.jobs.job import State
 from gateway.jobs.store import Store, open_store
@@ -33,7 +34,9 @@ from gateway.jobs.vault import Vault
 from gateway.jobs.waiters import Waiters
 from gateway.log import logger
 from gateway.media.inputs import Inputs
+from gateway.media.destinations import azure_account
 from gateway.media.outputs import Folders
+from gateway.media.uploads import Uploads
 from gateway.models.cache import Cache
 from gateway.models.library import Library
 from gateway.models.links import Links
@@ -43,6 +46,7 @@ from gateway.runner import Runner
 from gateway.storage.download import Downloader
 from gateway.storage.fetcher import Fetcher
 from gateway.storage.providers import Providers
+from gateway.webhooks.system import Notifier, SystemEvents
 from gateway.worker import Limits, Worker
 
 #: Between "not ready" and the closed listener: balancers look every few seconds.
@@ -60,6 +64,8 @@ class Gateway:
 
     store: Store
     providers: Providers
+    events: Notifier
+    uploads: Uploads
     fetcher: Fetcher
     inputs: Inputs
     library: Library
@@ -114,8 +120,11 @@ class Gateway:
     async def _open_storage(self, _: web.Application) -> AsyncIterator[None]:
         async with (
             Providers.open(self.settings) as self.providers,
+            SystemEvents.open(self.settings, self.providers.http) as self.events,
             Fetcher(self.providers).run() as self.fetcher,
         ):
+            account = azure_account(self.settings.azure_storage_connection_string)
+            self.uploads = Uploads(self.providers, notify=self.events.notify, azure_account=account)
             self.inputs = await Inputs.open(self.settings, self.fetcher)
             await self._hold_inputs()
             yield
@@ -134,7 +143,7 @@ class Gateway:
         settings = self.settings
         downloader = Downloader(self.providers)
         links = Links(settings.models, settings.cache, model_paths.links(settings))
-        async with Cache.open(settings, downloader, self.providers, self._notify) as cache:
+        async with Cache.open(settings, downloader, self.providers, self.events.notify) as cache:
             self.library = Library(self.providers, cache, links)
             self.preparation = Preparation(self.inputs, self.library, settings.inputs)
             yield
@@ -158,9 +167,9 @@ class Gateway:
             self.runner = Runner(
                 self.comfy,
                 self.preparation,
+                Delivery(self.uploads, self.vault, settings.state / "converted"),
                 self.vault,
                 Folders(settings.outputs, settings.inputs, settings.temp),
-                converted=settings.state / "converted",
                 prepend_filenames=settings.prepend_filenames,
             )
             self.comfy.on_leftovers = lambda files: self.background.spawn(
@@ -214,6 +223,7 @@ class Gateway:
             waiters=self.waiters,
             vault=self.vault,
             inputs=self.inputs,
+            uploads=self.uploads,
             models=self.library,
             folders=self.folders,
             resolver=self.resolver,
@@ -335,6 +345,7 @@ class Gateway:
         for task in (draining, hurry, grace):
             task.cancel()
         await asyncio.gather(draining, hurry, grace, return_exceptions=True)
+        self.background.give_up()
         self.waiters.give_up(_come_back, keep=set())
 
     def on_signal(self) -> None:
