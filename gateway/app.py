@@ -33,8 +33,8 @@ from gateway.jobs.store import Store, open_store
 from gateway.jobs.vault import Vault
 from gateway.jobs.waiters import Waiters
 from gateway.log import logger
-from gateway.media.inputs import Inputs
 from gateway.media.destinations import azure_account
+from gateway.media.inputs import Inputs
 from gateway.media.outputs import Folders
 from gateway.media.uploads import Uploads
 from gateway.models.cache import Cache

@@ -14,11 +14,11 @@ from typing import Any
 from gateway import errors, graph, metrics
 from gateway.comfy.attempt import Execution, FileRef, Progress
 from gateway.comfy.client import Comfy
+from gateway.delivery import Delivery
 from gateway.jobs.job import Job, ModelInput, Outcome, State
 from gateway.jobs.vault import Vault
-from gateway.media import convert, outputs
+from gateway.media import outputs
 from gateway.preparation import Preparation
-from gateway.schemas import ConvertOutput
 
 #: A node may report a file that was there before: it is deleted only when it is as new as the job.
 _CLOCK_SKEW_S = 60.0
@@ -52,25 +52,24 @@ class Runner:
         self,
         comfy: Comfy,
         preparation: Preparation,
+        delivery: Delivery,
         vault: Vault,
         folders: outputs.Folders,
         *,
-        converted: Path,
         prepend_filenames: bool,
     ) -> None:
-        """`converted` is the folder for converted outputs."""
         self._comfy = comfy
         self._preparation = preparation
+        self._delivery = delivery
         self._vault = vault
         self._folders = folders
-        self._converted = converted
         self._prepend = prepend_filenames
 
     async def run(self, job: Job, preparing: Awaitable[Prepared], callbacks: Callbacks) -> Outcome:
         """Return how the job ended well; every other end is an error of errors.py."""
         if job.result:
             # The GPU had done its part before the gateway was stopped.
-            return await self._deliver(job, _resumed(job), time.time())
+            return await self._delivery.run(job, _resumed(job), time.time(), callbacks.delivering)
         claimed_at = time.time()
         metrics.queue_seconds.observe(claimed_at - job.created_at)
         prepared = await preparing
@@ -92,13 +91,11 @@ class Runner:
             "preprocess_time": _ms(prepared.seconds),
             "comfy_round_trip_time": _ms(done_at - sent_at),
         }
-        if job.request.get("convert_output"):
-            await callbacks.delivering(collected)
-        return await self._deliver(job, collected, done_at)
+        return await self._delivery.run(job, collected, done_at, callbacks.delivering)
 
     async def prepare(self, job: Job) -> Prepared:
         """Fetch what the graph names by URL, all at a time."""
-        if not job.needs_fetch:
+        if not job.needs_fetch or job.result:
             return Prepared(job.graph, 0.0)
         began = time.monotonic()
         given = self._vault.of(job).credentials
@@ -161,51 +158,6 @@ class Runner:
             found.append({**entry, **vars(outputs.described(path))})
         return found
 
-    async def _deliver(self, job: Job, collected: Outcome, done_at: float) -> Outcome:
-        result = dict(collected.result)
-        warnings = list(collected.warnings)
-        wish = job.request.get("convert_output")
-        if wish:
-            spec = ConvertOutput.model_validate(wish)
-            result["outputs"] = [
-                await self._convert(job, entry, spec, warnings) for entry in result["outputs"]
-            ]
-        now = time.time()
-        metrics.deliver_seconds.observe(now - done_at)
-        result["stats"] = {
-            **result["stats"],
-            "postprocess_time": _ms(now - done_at),
-            "upload_time": 0.0,
-            "total_time": _ms(now - job.created_at),
-        }
-        return Outcome(
-            State.SUCCEEDED,
-            collected.graph,
-            result,
-            warnings,
-            collected.prompt_id,
-            collected.started_at,
-        )
-
-    async def _convert(
-        self, job: Job, entry: dict[str, Any], spec: ConvertOutput, warnings: list[str]
-    ) -> dict[str, Any]:
-        source = Path(entry["path"])
-        into = self._converted / job.id / f"{entry['index']}" / f"{source.stem}.{spec.format}"
-        done = await convert.convert(source, spec, into)
-        if isinstance(done, convert.Kept):
-            warnings += [done.reason] if done.reason else []
-            return entry
-        warnings += done.warnings
-        described = await outputs.describe(into)
-        return {
-            **entry,
-            **vars(described),
-            "path": str(into),
-            "filename": into.name,
-            "source": str(source),
-        }
-
     async def discard(self, job: Job) -> None:
         """Delete the files of a job that is over; what was there before it stays."""
         entries = [
@@ -218,7 +170,7 @@ class Runner:
 
     def _remove(self, paths: list[Path], job_id: str, since: float) -> None:
         own = [path for path in paths if job_id in str(path) or _is_newer(path, since)]
-        outputs.remove(own, [*self._folders.roots, self._converted])
+        outputs.remove(own, [*self._folders.roots, self._delivery.converted])
 
     async def discard_leftovers(self, files: list[FileRef]) -> None:
         """Delete what a run wrote that failed or was abandoned."""

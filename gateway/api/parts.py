@@ -20,6 +20,7 @@ from gateway.jobs.vault import Vault
 from gateway.jobs.waiters import Waiters
 from gateway.log import logger
 from gateway.media.inputs import Inputs
+from gateway.media.uploads import Uploads
 from gateway.models.library import Library
 from gateway.models.resolver import Resolver
 
@@ -93,6 +94,7 @@ class Parts:
     waiters: Waiters
     vault: Vault
     inputs: Inputs
+    uploads: Uploads
     models: Library
     folders: ModelFolders
     resolver: Resolver

@@ -59,19 +59,15 @@ class Destination:
         return self.target + self._written(filename)
 
     def told(self, filename: str) -> str:
-        """Return what callers are told: with every part that finds the file, and no password."""
-        return self.shown + self._written(filename)
-
-    def masked(self, filename: str) -> str:
-        """Return what errors, logs and events may name: also without secrets in a query."""
-        told = self.told(filename)
+        """Return what answers, errors and logs name: no password, no secret of a query."""
+        told = self.shown + self._written(filename)
         return address.shown(told) if "?" in told else told
 
     def _written(self, filename: str) -> str:
         return quote(filename, safe=_UNESCAPED) if self.is_escaped else filename
 
 
-def of(fields: Mapping[str, Any], *, azure_account: str | None = None) -> Destination | None:
+def of(fields: Mapping[str, Any], azure_account: str | None = None) -> Destination | None:
     """Return where a request's outputs go; None: into its answer.
 
     `fields` are those of the request that are stored; `azure_account` is the account's URL.

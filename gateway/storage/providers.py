@@ -56,6 +56,11 @@ class Providers:
                 for provider in self._made.values():
                     await provider.close()
 
+    @property
+    def http(self) -> HttpProvider:
+        """The client of other hosts."""
+        return self._http
+
     def of(self, url: str) -> Provider:
         """Return who fetches this URL; raises InvalidInput when nobody does."""
         name = self._name_of(url)

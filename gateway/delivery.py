@@ -1,0 +1,138 @@
+"""What a job has made on its way to its caller: converted, uploaded, or just named."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gateway import errors, metrics
+from gateway.jobs.job import Job, Outcome, State
+from gateway.jobs.vault import Vault
+from gateway.media import convert, outputs
+from gateway.media.destinations import Destination
+from gateway.media.uploads import Uploads, auth_for
+from gateway.schemas import ConvertOutput, Credential
+
+Keep = Callable[[Outcome], Awaitable[None]]
+
+
+class Delivery:
+    """Delivers beside the job that runs next."""
+
+    def __init__(self, uploads: Uploads, vault: Vault, converted: Path) -> None:
+        self._uploads = uploads
+        self._vault = vault
+        #: The folder for converted outputs.
+        self.converted = converted
+
+    async def run(self, job: Job, collected: Outcome, done_at: float, keep: Keep) -> Outcome:
+        """Return how the job ended; raises UploadFailed, CredentialsLost.
+
+        `keep` stores what there is so far: after a restart, and where an upload fails, it is all
+        there is.
+        """
+        destination = self._uploads.destination(job.request)
+        given = self._given(job, destination)
+        is_resumed = bool(job.result)
+        wish = job.request.get("convert_output")
+        if not is_resumed and destination is not None:
+            collected.result["needs_credentials"] = self._uses(destination, collected, given)
+        if not is_resumed and (wish or destination):
+            await keep(collected)
+        outcome = await self._converted_of(job, collected, wish)
+        now = time.time()
+        metrics.deliver_seconds.observe(now - done_at)
+        outcome.result["stats"] |= _times(job, done_at, now, now)
+        if destination is None:
+            return replace(outcome, state=State.SUCCEEDED)
+        if wish:
+            await keep(outcome)
+        uploaded = await self._uploaded(job, outcome, destination, given)
+        uploaded.result["stats"] |= _times(job, done_at, now, time.time())
+        return uploaded
+
+    # Converted
+
+    async def _converted_of(
+        self, job: Job, collected: Outcome, wish: dict[str, Any] | None
+    ) -> Outcome:
+        result = {**collected.result, "stats": dict(collected.result["stats"])}
+        if not wish:
+            return replace(collected, result=result)
+        warnings = list(collected.warnings)
+        spec = ConvertOutput.model_validate(wish)
+        result["outputs"] = [
+            await self._convert(job, entry, spec, warnings) for entry in result["outputs"]
+        ]
+        # What was told before a restart is told once.
+        return replace(collected, result=result, warnings=list(dict.fromkeys(warnings)))
+
+    async def _convert(
+        self, job: Job, entry: dict[str, Any], spec: ConvertOutput, warnings: list[str]
+    ) -> dict[str, Any]:
+        if "source" in entry:
+            return entry
+        source = Path(entry["path"])
+        into = self.converted / job.id / f"{entry['index']}" / f"{source.stem}.{spec.format}"
+        done = await convert.convert(source, spec, into)
+        if isinstance(done, convert.Kept):
+            warnings += [done.reason] if done.reason else []
+            return entry
+        warnings += done.warnings
+        described = await outputs.describe(into)
+        return {
+            **entry,
+            **vars(described),
+            "path": str(into),
+            "filename": into.name,
+            "source": str(source),
+        }
+
+    # Uploaded
+
+    def _given(self, job: Job, destination: Destination | None) -> list[Credential]:
+        """Return a request's credentials, where they are of use; raises CredentialsLost."""
+        if destination is None:
+            return []
+        if job.result and not job.result.get("needs_credentials", True):
+            # Lost they may be, but the settings' own are what is used.
+            return []
+        return self._vault.of(job).credentials
+
+    def _uses(self, destination: Destination, collected: Outcome, given: list[Credential]) -> bool:
+        names = [entry["filename"] for entry in collected.result["outputs"]]
+        return any(auth_for(destination, name, given) for name in names)
+
+    async def _uploaded(
+        self, job: Job, outcome: Outcome, destination: Destination, given: list[Credential]
+    ) -> Outcome:
+        entries = outcome.result["outputs"]
+        try:
+            done = await self._uploads.upload(destination, entries, given)
+        except errors.UploadFailed as failure:
+            here = f"The outputs can be fetched from /jobs/{job.id} for OUTPUT_TTL_S."
+            failure.hint = f"{failure.hint} {here}" if failure.hint else here
+            raise
+        named = [
+            {**entry, "uploaded_to": url} for entry, url in zip(entries, done.urls, strict=True)
+        ]
+        result = {**outcome.result, "outputs": named}
+        if done.presigned is not None:
+            result["presigned_urls"] = done.presigned
+        warnings = [*outcome.warnings, *done.warnings]
+        return replace(outcome, state=State.SUCCEEDED, result=result, warnings=warnings)
+
+
+def _times(job: Job, done_at: float, converted_at: float, now: float) -> dict[str, float]:
+    return {
+        "postprocess_time": _ms(converted_at - done_at),
+        "upload_time": _ms(now - converted_at),
+        "total_time": _ms(now - job.created_at),
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
