@@ -20,29 +20,31 @@ _VERSION = 1
 
 @dataclass(kw_only=True)
 class Environment:
-    """ComfyUI's Python, as the packages were installed into it."""
+    """ComfyUI's Python, as packages were installed into it."""
 
-    #: As the settings name it, and the file behind it.
-    python: str
+    #: The program, and what tells it from another one at the same path.
     executable: str
+    identity: str
     version: str
-    #: File inside the environment that says which one it is; lost with the environment.
-    stamp: str
-    id: str
+    prefix: str
     #: Where its packages lie.
     packages: list[str]
+    #: File among them that bears the id: it is lost when the environment is.
+    stamp: str
+    id: str
 
 
 @dataclass(kw_only=True)
 class NodeRecord:
     """One custom node, as it was installed."""
 
-    #: Folders below the custom nodes.
+    #: The manifest's entry, as it is shown.
+    source: str
+    #: Its folders, whole paths.
     folders: list[str]
-    #: Clone URL, and commit; None for a node of the registry.
-    url: str | None = None
-    commit: str | None = None
-    #: Set while a checkout is being changed to this commit.
+    #: Commit, or version.
+    resolved: str | None = None
+    #: Set while the checkout is on its way to this commit.
     changing_to: str | None = None
     #: Hashes of the files that were carried out in this environment.
     requirements: str | None = None
@@ -51,7 +53,7 @@ class NodeRecord:
 
 @dataclass(kw_only=True)
 class Lock:
-    """Everything that was installed; an item's key is how the manifest's entry is shown."""
+    """Everything that was installed."""
 
     version: int = _VERSION
     environment: Environment | None = None
@@ -59,6 +61,7 @@ class Lock:
     apt: dict[str, str | None] = field(default_factory=dict)
     #: Requirement -> the version that met it; None when it has no name.
     pip: dict[str, str | None] = field(default_factory=dict)
+    #: Name of a node -> what is known of it.
     custom_nodes: dict[str, NodeRecord] = field(default_factory=dict)
 
     def use(self, environment: Environment) -> None:

@@ -62,8 +62,9 @@ def environment(added: Mapping[str, str]) -> dict[str, str]:
     """Return what a program gets: ours without secrets, and nobody is there to be asked."""
     hidden = _WITHHELD | _OF_ANOTHER_REPOSITORY
     kept = {name: value for name, value in os.environ.items() if name.upper() not in hidden}
-    plain = {"LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1", "PIP_NO_INPUT": "1"}
-    return kept | plain | {"GIT_TERMINAL_PROMPT": "0"} | dict(added)
+    english = {"LC_ALL": "C.UTF-8", "LANGUAGE": "C"}
+    unattended = {"GIT_TERMINAL_PROMPT": "0", "PIP_NO_INPUT": "1", "PYTHONUNBUFFERED": "1"}
+    return kept | english | unattended | dict(added)
 
 
 async def run(program: Program) -> list[str]:

@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails
 from gateway import errors
 from gateway.config import Settings
 from gateway.manifest import fields, marks, sources
+from gateway.manifest.programs import masked
 
 #: What pydantic finds -> how an operator reads it.
 _SENTENCES = {
@@ -63,6 +64,11 @@ class ModelEntry(_Strict):
     def filename(self) -> str | None:
         """Its name below that folder; None: the name that the cache gives it."""
         return self.name or (self.local_path or "").partition("/")[2] or None
+
+    @property
+    def shown(self) -> str:
+        """How logs name it; no secrets."""
+        return f"{self.folder}/{self.filename}" if self.filename else masked(self.url)
 
 
 Models: TypeAlias = Annotated[tuple[ModelEntry, ...], BeforeValidator(fields.as_tuple)]
@@ -126,7 +132,10 @@ def parse(text: str, origin: str, settings: Settings) -> Manifest:
         except ValidationError as failure:
             document.mistakes += _mistakes(failure, document)
         else:
-            document.mistakes += _same_folders(manifest, document)
+            document.mistakes += [
+                *_same_folders(manifest, document),
+                *_same_names(manifest, document),
+            ]
     if document.mistakes:
         raise errors.SettingsInvalid(
             "\n".join(
@@ -169,3 +178,13 @@ def _same_folders(manifest: Manifest, document: marks.Document) -> Iterator[mark
             place = document.place(("custom_nodes", index))
             yield marks.Mistake(place, f"there is another custom node called {node.name}")
         seen.add(node.name.lower())
+
+
+def _same_names(manifest: Manifest, document: marks.Document) -> Iterator[marks.Mistake]:
+    """Find models of different URLs that are to bear one name."""
+    seen: dict[str, str] = {}
+    for key in ModelLists.model_fields:
+        for index, model in enumerate(getattr(manifest.models, key)):
+            if model.filename and seen.setdefault(model.shown, model.url) != model.url:
+                place = document.place(("models", key, index))
+                yield marks.Mistake(place, f"another URL is to be called {model.shown}, too")
