@@ -18,9 +18,10 @@ from gateway.schemas import Auth
 from gateway.storage import address, failures
 from gateway.storage.flights import Flights
 from gateway.storage.partfile import PartFile
-from gateway.storage.provider import Provider
+from gateway.storage.provider import Provider, Stat
 from gateway.storage.providers import Providers
-from gateway.storage.transfer import Arrival, Patience, Transfer
+from gateway.storage.spans import Spans
+from gateway.storage.transfer import HEAD_BYTES, Arrival, Patience, Source, Transfer
 
 _MB = 1 << 20
 
@@ -136,18 +137,46 @@ class Fetcher:
         name = await asyncio.to_thread(request.present)
         if name is not None:
             return Fetched(request.folder / name, None)
-        transfer = Transfer(
-            provider, request.url, request.auth, request.limit_bytes, self._patience
-        )
         async with PartFile(request.folder) as part:
-            arrival = await transfer.into(part)
-            metrics.bytes_in_total.labels("fetch").inc(arrival.size)
-            path = await asyncio.to_thread(_placed, part, arrival, request)
-        return Fetched(path, arrival.size)
+            transfer = Transfer(
+                Source(provider, request.url, request.auth),
+                _Limited(part, request.limit_bytes),
+                self._patience,
+            )
+            stat = await transfer.run()
+            metrics.bytes_in_total.labels("fetch").inc(part.size)
+            path = await asyncio.to_thread(_placed, part, stat, request)
+            return Fetched(path, part.size)
 
 
-def _placed(part: PartFile, arrival: Arrival, request: FetchRequest) -> Path:
+class _Limited:
+    """A part file that takes so many bytes, and no more."""
+
+    def __init__(self, part: PartFile, limit_bytes: int) -> None:
+        self._part = part
+        self._limit = limit_bytes
+
+    async def begin(self, stat: Stat) -> None:
+        if stat.size is not None and stat.size > self._limit:
+            raise failures.TooLarge(stat.size)
+        if self._part.size:
+            await self._part.restart()
+
+    async def write(self, at: int, chunks: list[bytes]) -> None:
+        if at + sum(map(len, chunks)) > self._limit:
+            raise failures.TooLarge(None)
+        for chunk in chunks:
+            await self._part.add(chunk)
+
+    async def wrote(self, spans: Spans) -> None:
+        """Nothing is kept of it."""
+
+
+def _placed(part: PartFile, stat: Stat, request: FetchRequest) -> Path:
     part.flush()
+    with part.path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    arrival = Arrival(request.url, head, part.size, stat.content_type, stat.filename)
     path = request.folder / request.name(part.path, arrival)
     part.keep(path)
     return path

@@ -1,30 +1,47 @@
-"""One file on its way in: tried again, resumed where the host allows, never stitched."""
+"""One file on its way in: tried again, resumed where its source allows, never stitched."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import stamina
 
+from gateway import errors
 from gateway.schemas import Auth
-from gateway.storage.failures import MISMATCH, TooLarge, TransferFailed, Verdict
-from gateway.storage.partfile import PartFile
-from gateway.storage.provider import Provider, Reply, Span
+from gateway.storage.crew import Crew
+from gateway.storage.failures import EXPIRED, MISMATCH, TransferFailed, Verdict
+from gateway.storage.provider import Provider, Reply, Span, Stat
+from gateway.storage.spans import Piece, Range, Spans
 
 HEAD_BYTES = 1 << 16
+#: Bytes gathered before they are written; a slow source's wait no longer than the seconds.
+_BATCH_BYTES = 1 << 20
+_BATCH_CHUNKS = 256
+_BATCH_S = 0.5
 #: Bytes after which a broken transfer has earned a fresh set of attempts.
 _WORTH_BYTES = 64 << 20
-#: Silences, each as long as the stall timeout, that a fetch lives through.
-_SILENCES = 1
+#: A connection of its own for fewer bytes than this is not worth it.
+SMALLEST_SPAN = 4 << 20
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How often, and after how many seconds, a fetch is tried again."""
+    """How often, and after how many seconds, a transfer is tried again."""
 
     attempts: int = 4
     wait_initial: float = 0.25
     wait_max: float = 5.0
+    #: Silences, each as long as the stall timeout, that it lives through.
+    silences: int = 1
+    #: A connection that brings fewer bytes than this within these seconds is as good as silent.
+    least_bytes: int = 60 << 10
+    within_s: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -38,34 +55,92 @@ class Arrival:
     filename: str | None
 
 
+@dataclass(frozen=True)
+class Source:
+    """A URL, and who reads it."""
+
+    provider: Provider
+    url: str
+    auth: Auth | None
+
+    def read(self, span: Span) -> AbstractAsyncContextManager[Reply]:
+        """Ask for a part."""
+        return self.provider.read(self.url, self.auth, span)
+
+
+class Target(Protocol):
+    """Where the bytes go. Whatever it raises ends the transfer."""
+
+    async def begin(self, stat: Stat) -> None:
+        """Forget every byte: the file comes from its first one on."""
+        ...
+
+    async def write(self, at: int, chunks: list[bytes]) -> None:
+        """Take bytes that begin at `at`; with one connection they come in their order."""
+        ...
+
+    async def wrote(self, spans: Spans) -> None:
+        """Hear what is written by now."""
+        ...
+
+
 class Transfer:
-    """Brings one URL into one part file."""
+    """Brings one source into one target, over one connection or several."""
 
     def __init__(
-        self, provider: Provider, url: str, auth: Auth | None, limit_bytes: int, patience: Patience
+        self, source: Source, target: Target, patience: Patience, crew: Crew | None = None
     ) -> None:
-        self._provider = provider
-        self._url = url
-        self._auth = auth
-        self._limit = limit_bytes
+        self._source = source
+        self._target = target
         self._patience = patience
-        self._version: str | None = None
-        self._head = b""
-        self._silences = 0
+        self._crew = crew or Crew(1)
+        self._stat: Stat | None = None
+        self._spans = Spans(None)
+        #: The most bytes that have ever been here: beginning again is no progress.
+        self._most = 0
+        self._has_arrived = False
+        #: What ended one of the helpers, and so all of it.
+        self._broken: Exception | None = None
 
-    async def into(self, part: PartFile) -> Arrival:
-        """Return what arrived in `part`; raises TransferFailed, TooLarge, OSError of the disk."""
+    def resume(self, stat: Stat, here: Iterable[Range]) -> None:
+        """Know what an earlier transfer of this version has left in the target."""
+        self._stat = stat
+        self._spans = Spans(stat.size, here)
+        self._most = self._spans.done
+
+    async def run(self) -> Stat:
+        """Return what has arrived, with its size.
+
+        Raises TransferFailed and what the target raises.
+        """
+        try:
+            await self._persist(self._bring_all)
+        finally:
+            await self._crew.dismiss()
+        assert self._stat is not None
+        return replace(self._stat, size=self._spans.total)
+
+    async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
-            before = part.size
+            before = self._most
             try:
-                return await self._tried(part)
+                return await self._tried(work)
             except TransferFailed as failure:
-                if not failure.verdict.retryable or part.size - before < _WORTH_BYTES:
+                if not failure.verdict.retryable or self._most - before < _WORTH_BYTES:
                     raise
 
-    async def _tried(self, part: PartFile) -> Arrival:
+    async def _tried(self, work: Callable[[], Awaitable[None]]) -> None:
+        silences = 0
+
+        def pause(failure: Exception) -> bool | float:
+            nonlocal silences
+            if not isinstance(failure, TransferFailed) or not failure.verdict.retryable:
+                return False
+            silences += failure.verdict.is_silence
+            return silences <= self._patience.silences and (failure.verdict.retry_after or True)
+
         async for attempt in stamina.retry_context(
-            on=self._pause,
+            on=pause,
             attempts=self._patience.attempts,
             timeout=None,
             wait_initial=self._patience.wait_initial,
@@ -73,48 +148,220 @@ class Transfer:
             wait_jitter=self._patience.wait_initial,
         ):
             with attempt:
-                try:
-                    return await self._once(part)
-                except TransferFailed as failure:
-                    if failure.verdict == MISMATCH:
-                        self._version = None
-                    raise
+                return await work()
         raise AssertionError("the last attempt returns or raises")
 
-    def _pause(self, failure: Exception) -> bool | float:
-        if not isinstance(failure, TransferFailed) or not failure.verdict.retryable:
+    async def _bring_all(self) -> None:
+        """Bring what is missing; only here a transfer begins again."""
+        try:
+            if self._stat is not None and self._spans.is_complete:
+                await self._confirm()
+            while self._stat is None or not self._spans.is_complete:
+                if self._stat is None or self._stat.version is None:
+                    await self._forget()
+                piece = self._spans.take(SMALLEST_SPAN)
+                if piece is None:
+                    await self._crew.change()
+                    if self._broken is not None:
+                        raise self._broken
+                else:
+                    await self._bring(piece, self._admit)
+        except TransferFailed as failure:
+            if failure.verdict == MISMATCH:
+                await self._forget()
+            raise self._explained(failure) from failure
+
+    async def _confirm(self) -> None:
+        """Ask whether what is whole already is still what the source has, and gives us."""
+        found = await self._source.provider.stat(self._source.url, self._source.auth)
+        if self._stat is None or found.version != self._stat.version:
+            raise TransferFailed(MISMATCH)
+
+    def _explained(self, failure: TransferFailed) -> TransferFailed:
+        had = self._has_arrived or (self._most > 0 and self._source.auth is None)
+        return TransferFailed(EXPIRED) if failure.verdict.is_refused and had else failure
+
+    async def _forget(self) -> None:
+        await self._crew.dismiss()
+        self._stat = None
+        self._spans = Spans(None)
+
+    async def _bring(self, piece: Piece, admit: Callable[[Piece, Reply], Awaitable[Piece]]) -> None:
+        """Ask for a piece, and write it as far as it comes."""
+        version = self._stat.version if self._stat else None
+        # From the first byte on everything is asked for: a host that ignores spans sends it anyway.
+        end = None if not piece.taken or piece.end == self._spans.total else piece.end
+        try:
+            async with self._source.read(Span(piece.taken, end, version)) as reply:
+                admitted = await admit(piece, reply)
+                reach = end if end is not None and admitted is piece else self._spans.total
+                piece = admitted
+                await self._copy(piece, reply, reach)
+        finally:
+            self._spans.release(piece)
+            self._crew.changed()
+
+    async def _admit(self, piece: Piece, reply: Reply) -> Piece:
+        """Return the piece that this reply brings: all of the file, when that begins again."""
+        if not self._continues(piece, reply):
+            if reply.start:
+                raise TransferFailed(MISMATCH)
+            await self._forget()
+            await self._target.begin(reply.stat)
+            self._stat = reply.stat
+            self._spans = Spans(reply.stat.size)
+            # An empty file has no piece.
+            piece = self._spans.take(SMALLEST_SPAN) or Piece.missing(0, 0)
+        piece.is_coming = True
+        if self._is_divisible():
+            self._crew.recruit(self._help, lambda: self._spans.done)
+        return piece
+
+    def _continues(self, piece: Piece, reply: Reply) -> bool:
+        known, found = self._stat, reply.stat
+        if known is None or reply.start != piece.taken or found.version != known.version:
             return False
-        if failure.verdict.is_silence:
-            self._silences += 1
-            return self._silences <= _SILENCES
-        return failure.verdict.retry_after or True
+        return found.size in (None, known.size)
 
-    async def _once(self, part: PartFile) -> Arrival:
-        at = 0 if self._version is None else part.size
-        span = Span(at, version=self._version)
-        async with self._provider.read(self._url, self._auth, span) as reply:
-            self._check(reply.stat.size)
-            if reply.start != part.size:
-                await part.restart()
-            if reply.start == 0:
-                self._head = b""
-            self._version = reply.stat.version
-            await self._copy(reply, part)
-        stat = reply.stat
-        if stat.size is not None and part.size != stat.size:
+    def _is_divisible(self) -> bool:
+        stat = self._stat
+        if stat is None or stat.version is None or not stat.is_ranged:
+            return False
+        return (stat.size or 0) >= 4 * SMALLEST_SPAN
+
+    async def _copy(self, piece: Piece, reply: Reply, reach: int | None) -> None:
+        """Write the body as far as the piece goes; `reach` is where the body shall end."""
+        batch = _Batch()
+        try:
+            await self._receive(piece, reply, reach, batch)
+        except TransferFailed:
+            # What has come is not asked for again.
+            await self._store(piece, batch)
+            raise
+        await self._store(piece, batch)
+        if piece.end is None:
+            self._spans.end(piece)
+
+    async def _receive(self, piece: Piece, reply: Reply, reach: int | None, batch: _Batch) -> None:
+        try:
+            async with asyncio.timeout(None) as deadline:
+                pace = _Pace(deadline, self._patience)
+                async for chunk in reply.chunks():
+                    pace.count(len(chunk))
+                    kept = self._kept(piece, chunk, reach)
+                    batch.add(kept)
+                    piece.taken += len(kept)
+                    if batch.is_due(piece):
+                        with pace.resting():
+                            await self._store(piece, batch)
+                    if len(kept) < len(chunk) or self._is_over(piece, reach):
+                        return
+        except TimeoutError:
+            raise TransferFailed(_SLOW) from None
+        if piece.left:
             raise TransferFailed(_SHORT)
-        return Arrival(self._url, self._head, part.size, stat.content_type, stat.filename)
 
-    async def _copy(self, reply: Reply, part: PartFile) -> None:
-        async for chunk in reply.chunks():
-            if len(self._head) < HEAD_BYTES:
-                self._head += chunk[: HEAD_BYTES - len(self._head)]
-            self._check(part.size + len(chunk), told=False)
-            await part.add(chunk)
+    def _kept(self, piece: Piece, chunk: bytes, reach: int | None) -> bytes:
+        while piece.left is not None and piece.left < len(chunk):
+            if piece.end == reach:
+                raise TransferFailed(_LONG)
+            if not self._spans.absorb(piece):
+                return chunk[: piece.left]
+        return chunk
 
-    def _check(self, size: int | None, *, told: bool = True) -> None:
-        if size is not None and size > self._limit:
-            raise TooLarge(size if told else None)
+    def _is_over(self, piece: Piece, reach: int | None) -> bool:
+        """Whether the rest of the body is somebody else's; its own end shall be seen."""
+        return piece.left == 0 and piece.end != reach and not self._spans.absorb(piece)
+
+    async def _store(self, piece: Piece, batch: _Batch) -> None:
+        if self._broken is not None:
+            raise self._broken
+        chunks = batch.emptied()
+        if not chunks:
+            return
+        upto = piece.taken
+        await self._target.write(piece.written, chunks)
+        piece.written = upto
+        self._has_arrived = True
+        self._most = max(self._most, self._spans.done)
+        await self._target.wrote(self._spans)
+
+    # Beside the first connection
+
+    async def _help(self) -> None:
+        """Bring parts, until none is left or the source tires."""
+        try:
+            await self._persist(self._bring_some)
+        except TransferFailed:
+            # The first connection goes on, and is the one to tell.
+            self._crew.close()
+        except (OSError, errors.GatewayError) as failure:
+            self._broken = failure
+
+    async def _bring_some(self) -> None:
+        while piece := self._spans.take(SMALLEST_SPAN):
+            try:
+                await self._bring(piece, self._admit_part)
+            except TransferFailed as failure:
+                raise TransferFailed(_NO_PARTS) if failure.verdict == MISMATCH else failure
+
+    async def _admit_part(self, piece: Piece, reply: Reply) -> Piece:
+        """Return the piece, now that its own bytes come; nothing else is of use here."""
+        if not self._continues(piece, reply):
+            raise TransferFailed(_NO_PARTS)
+        piece.is_coming = True
+        return piece
+
+
+class _Batch:
+    """Bytes that wait to be written together."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._since = time.monotonic()
+
+    def add(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+
+    def is_due(self, piece: Piece) -> bool:
+        if piece.taken - piece.written >= _BATCH_BYTES or len(self._chunks) >= _BATCH_CHUNKS:
+            return True
+        return time.monotonic() - self._since > _BATCH_S
+
+    def emptied(self) -> list[bytes]:
+        chunks, self._chunks = self._chunks, []
+        self._since = time.monotonic()
+        return chunks
+
+
+class _Pace:
+    """Ends a body whose bytes come too slowly; the time in which we do not read is not counted."""
+
+    def __init__(self, deadline: asyncio.Timeout, patience: Patience) -> None:
+        self._deadline = deadline
+        self._patience = patience
+        self._now = asyncio.get_running_loop().time
+        self._begin()
+
+    def _begin(self) -> None:
+        self._bytes = 0
+        self._deadline.reschedule(self._now() + self._patience.within_s)
+
+    def count(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes >= self._patience.least_bytes:
+            self._begin()
+
+    @contextlib.contextmanager
+    def resting(self) -> Iterator[None]:
+        end = self._deadline.when()
+        left = self._patience.within_s if end is None else end - self._now()
+        self._deadline.reschedule(None)
+        yield
+        self._deadline.reschedule(self._now() + left)
 
 
 _SHORT = Verdict("fewer or more bytes arrived than the host had announced", "host", True)
+_LONG = Verdict("more bytes arrived than the host had announced", "host")
+_SLOW = Verdict("its bytes came too slowly to ever become a file", "host", True, is_silence=True)
+_NO_PARTS = Verdict("the host does not give parts of it", "host")

@@ -1,0 +1,145 @@
+"""Weights on their way in: many connections, many GB, and whatever may happen meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gateway.schemas import Auth
+from gateway.storage import failures, journal
+from gateway.storage.crew import Crew, Slots
+from gateway.storage.partial import PartialFile, discard
+from gateway.storage.provider import Provider, Stat
+from gateway.storage.spans import Spans
+from gateway.storage.transfer import Patience, Source, Transfer
+
+__all__ = ["Arrival", "Downloader", "Order", "Sources", "discard"]
+
+#: What a download of unknown length reserves at a time.
+RESERVE_BYTES = 64 << 20
+#: Connections beside the first ones, of all downloads together: each holds a few buffers.
+_TOGETHER = 12
+_THREADS = 8
+#: Weights are worth waiting for.
+_PATIENCE = Patience(attempts=8, wait_max=20.0, silences=3)
+
+
+class Sources(Protocol):
+    """Who reads which URL."""
+
+    def of(self, url: str) -> Provider:
+        """Return who reads this one; raises InvalidInput when nobody does."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A URL that shall become the part file `<stem>.part` in `folder`."""
+
+    url: str
+    auth: Auth | None = None
+    folder: Path
+    stem: str
+    #: Awaited with the bytes that the file will have, before more than that are written; with a
+    #: growing number where the size is not known. May raise a GatewayError.
+    reserve: Callable[[int], Awaitable[None]]
+    #: Called with the bytes that are here, and with all of them where that is known.
+    tell: Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """A whole file, safe on the disk under the name of a part; its journal lies beside it."""
+
+    path: Path
+    size: int
+    #: The first 64 KiB.
+    head: bytes
+    content_type: str | None
+    filename: str | None
+    #: Hex, as the source told it.
+    sha256: str | None
+    version: str | None
+
+
+class Downloader:
+    """Downloads; one stem at a time, which is for the caller to see to."""
+
+    def __init__(
+        self, sources: Sources, *, patience: Patience | None = None, connections: int = 8
+    ) -> None:
+        """`connections` is the most that one download has."""
+        self._sources = sources
+        self._patience = patience or _PATIENCE
+        self._connections = connections
+        self._slots = Slots(_TOGETHER)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="download")
+
+    async def run(self, order: Order) -> Arrival:
+        """Return the whole file; what an earlier run has left of it is not fetched again.
+
+        Raises TransferFailed, StorageFull, InvalidInput, what `order.reserve` raises, and OSError
+        of the disk. What has come by then stays; `discard` removes it.
+        """
+        source = Source(self._sources.of(order.url), order.url, order.auth)
+        file = PartialFile(order.folder, order.stem, order.url, self._threads)
+        try:
+            return await self._brought(order, source, file)
+        except OSError as failure:
+            raise failures.disk_failure(failure, str(order.folder)) or failure from failure
+        finally:
+            await asyncio.shield(file.close())
+
+    async def _brought(self, order: Order, source: Source, file: PartialFile) -> Arrival:
+        target = _Ordered(order, file)
+        crew = Crew(self._connections, self._slots)
+        transfer = Transfer(source, target, self._patience, crew)
+        found = await file.open()
+        if found is not None:
+            transfer.resume(found.stat, found.here(journal.boot_id()) or [])
+            await target.admit(found.stat)
+        stat = await transfer.run()
+        size = stat.size or 0
+        return Arrival(
+            path=file.path,
+            size=size,
+            head=await file.finish([(0, size)] if size else []),
+            content_type=stat.content_type,
+            filename=stat.filename,
+            sha256=stat.sha256,
+            version=stat.version,
+        )
+
+
+class _Ordered:
+    """Where an order's bytes go."""
+
+    def __init__(self, order: Order, file: PartialFile) -> None:
+        self._order = order
+        self._file = file
+        self._reserved = 0
+
+    async def admit(self, stat: Stat) -> None:
+        """Reserve what such a file needs."""
+        self._reserved = stat.size or 0
+        if stat.size is not None:
+            await self._order.reserve(stat.size)
+
+    async def begin(self, stat: Stat) -> None:
+        await self._file.restart(stat)
+        await self.admit(stat)
+
+    async def write(self, at: int, chunks: list[bytes]) -> None:
+        end = at + sum(map(len, chunks))
+        while end > self._reserved:
+            await self._order.reserve(self._reserved + RESERVE_BYTES)
+            self._reserved += RESERVE_BYTES
+        await self._file.write(at, chunks)
+
+    async def wrote(self, spans: Spans) -> None:
+        self._order.tell(spans.done, spans.total)
+        await self._file.note(spans)

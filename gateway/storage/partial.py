@@ -1,0 +1,179 @@
+"""A file that comes in pieces, in any order, and whose pieces outlive a kill."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, TypeVar, TypeVarTuple
+
+from gateway.storage import journal
+from gateway.storage.journal import Journal
+from gateway.storage.provider import Stat
+from gateway.storage.spans import Range, Spans
+from gateway.storage.transfer import HEAD_BYTES
+
+#: Bytes between two notes of what is here: at least so many, or this part of the whole.
+_NOTE_BYTES = 4 << 20
+_NOTES = 64
+#: Bytes between two pushes to the disk: the last one then has little left to do.
+_SYNC_BYTES = 64 << 20
+
+_Result = TypeVar("_Result")
+_Arguments = TypeVarTuple("_Arguments")
+
+
+class PartialFile:
+    """The part file `<stem>.part` and its journal `<stem>.json`; raises OSError.
+
+    Nobody else may hold the stem meanwhile. Without a version nothing can be resumed, and no
+    journal is written.
+    """
+
+    def __init__(self, folder: Path, stem: str, url: str, threads: Executor) -> None:
+        self.path = folder / f"{stem}.part"
+        self._note_path = folder / f"{stem}.json"
+        self._url = journal.hashed(url)
+        self._threads = threads
+        self._running: set[asyncio.Future[Any]] = set()
+        self._file = -1
+        self._stat: Stat | None = None
+        self._spans: Spans | None = None
+        self._noted = self._pushed = 0
+        self._synced: list[Range] = []
+        self._note_lock = asyncio.Lock()
+        self._push: asyncio.Task[None] | None = None
+
+    async def open(self) -> Journal | None:
+        """Return the journal of what is here already; None when that is nothing of use."""
+        found = await self._in_thread(self._open)
+        if found is not None:
+            self._stat = found.stat
+            self._synced = found.here("") or []
+        return found
+
+    def _open(self) -> Journal | None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        found = journal.load(self._note_path)
+        if found is None or found.url != self._url:
+            return None
+        here = found.here(journal.boot_id())
+        there = os.fstat(self._file).st_size
+        if here is None or there > found.size or (here and here[-1][1] > there):
+            return None
+        return found
+
+    async def restart(self, stat: Stat) -> None:
+        """Forget every byte; `stat` is of what comes now."""
+        await self._stop_pushing()
+        self._stat = stat
+        self._spans = None
+        self._noted = self._pushed = 0
+        self._synced = []
+        await self._in_thread(self._restart)
+
+    def _restart(self) -> None:
+        # In this order: a journal must never speak of bytes that are gone.
+        self._note_path.unlink(missing_ok=True)
+        os.ftruncate(self._file, 0)
+
+    async def write(self, at: int, chunks: list[bytes]) -> None:
+        """Write bytes from `at` on."""
+        await self._in_thread(_write, self._file, at, chunks)
+
+    async def note(self, spans: Spans) -> None:
+        """Hear what is written; now and then keep that, and push it to the disk."""
+        self._spans = spans
+        done = spans.done
+        size = spans.total or 0
+        if done - self._noted >= max(_NOTE_BYTES, size // _NOTES):
+            self._noted = done
+            await self._keep(spans.written())
+        if done - self._pushed >= _SYNC_BYTES and (self._push is None or self._push.done()):
+            await self._stop_pushing()
+            self._pushed = done
+            self._push = asyncio.create_task(self._push_out(spans))
+
+    async def _push_out(self, spans: Spans) -> None:
+        ranges = spans.written()
+        await self._in_thread(os.fdatasync, self._file)
+        self._synced = ranges
+        await self._keep(spans.written(), is_lasting=True)
+
+    async def _keep(self, written: list[Range], *, is_lasting: bool = False) -> None:
+        stat = self._stat
+        if stat is None or stat.version is None or stat.size is None:
+            return
+        async with self._note_lock:
+            told = Journal(
+                url=self._url,
+                size=stat.size,
+                version=stat.version,
+                content_type=stat.content_type,
+                filename=stat.filename,
+                sha256=stat.sha256,
+                boot=journal.boot_id(),
+                written=[list(pair) for pair in written],
+                synced=[list(pair) for pair in self._synced],
+            )
+            await self._in_thread(_save, self._note_path, told, is_lasting)
+
+    async def finish(self, whole: list[Range]) -> bytes:
+        """Make the whole file survive a power cut; return its first bytes."""
+        await self._stop_pushing()
+        self._spans = None
+        await self._in_thread(os.fsync, self._file)
+        self._synced = whole
+        await self._keep(whole, is_lasting=True)
+        return await self._in_thread(os.pread, self._file, HEAD_BYTES, 0)
+
+    async def _stop_pushing(self) -> None:
+        if self._push is not None:
+            await self._push
+            self._push = None
+
+    async def close(self) -> None:
+        """Let go of the file, once no thread works on it any more; what is here is noted."""
+        if self._push is not None:
+            self._push.cancel()
+            await asyncio.gather(self._push, return_exceptions=True)
+        with contextlib.suppress(OSError):
+            if self._spans is not None:
+                await self._keep(self._spans.written())
+        while self._running:
+            await asyncio.wait(self._running)
+        if self._file >= 0:
+            os.close(self._file)
+
+    async def _in_thread(
+        self, work: Callable[[*_Arguments], _Result], *arguments: *_Arguments
+    ) -> _Result:
+        # Threads of our own: a slow disk must not hold up those of the rest of the process.
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        # Shielded: a thread works on when its caller is cancelled, and `close` waits for it.
+        return await asyncio.shield(future)
+
+
+def _write(file: int, at: int, chunks: list[bytes]) -> None:
+    written = os.pwritev(file, chunks, at)
+    rest = memoryview(b"".join(chunks))[written:] if written < sum(map(len, chunks)) else b""
+    while rest:
+        at += written
+        written = os.pwrite(file, rest, at)
+        rest = rest[written:]
+
+
+def _save(path: Path, told: Journal, is_lasting: bool) -> None:
+    journal.save(path, told, is_lasting=is_lasting)
+
+
+def discard(folder: Path, stem: str) -> None:
+    """Remove what is left of a stem."""
+    for name in (f"{stem}.json", f"{stem}.json.new", f"{stem}.part"):
+        (folder / name).unlink(missing_ok=True)
