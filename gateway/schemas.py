@@ -197,6 +197,12 @@ class PromptRequest(BaseModel):
         None, description="At most 4 KiB; echoed in every answer about the job."
     )
 
+    @property
+    def is_async(self) -> bool:
+        """Whether the answer is not to wait for the job's end."""
+        given = (getattr(self, name) for name in UPLOADS)
+        return any(upload is not None and upload.is_async for upload in given)
+
     @field_validator("id")
     @classmethod
     def _id(cls, value: str | None) -> str | None:

@@ -83,7 +83,7 @@ async def _json(request: web.Request, job: Job) -> web.StreamResponse:
         return web.Response(
             body=raw, content_type="application/json", charset="utf-8", headers=_headers(job)
         )
-    await _check_files(job)
+    await _check_files(job, [one for one in job.result["outputs"] if "uploaded_to" not in one])
     response = web.StreamResponse(headers=_headers(job))
     response.content_type = "application/json"
     response.charset = "utf-8"
@@ -124,7 +124,7 @@ def output(job: Job, name: str) -> web.FileResponse:
 async def _multipart(
     request: web.Request, job: Job, outputs: list[dict[str, Any]]
 ) -> web.StreamResponse:
-    await _check_files(job)
+    await _check_files(job, outputs)
     boundary = _BOUNDARY.sub(b"", orjson.dumps(job.id)).decode()[:40] + "-part"
     response = web.StreamResponse(headers=_headers(job))
     response.headers["Content-Type"] = f'multipart/mixed; boundary="{boundary}"'
@@ -155,8 +155,8 @@ def _disposition(entry: dict[str, Any]) -> dict[str, str]:
     return {"Content-Disposition": f"inline; filename*=UTF-8''{quote(name)}"}
 
 
-async def _check_files(job: Job) -> None:
-    paths = [Path(entry["path"]) for entry in job.result["outputs"]]
+async def _check_files(job: Job, entries: list[dict[str, Any]]) -> None:
+    paths = [Path(entry["path"]) for entry in entries]
     if not await asyncio.to_thread(lambda: all(path.is_file() for path in paths)):
         raise _gone(job)
 

@@ -21,8 +21,8 @@ from gateway.api.parts import PARTS, Parts
 from gateway.jobs import answer
 from gateway.jobs.job import Job, State
 from gateway.jobs.vault import Secrets
-from gateway.media import options
-from gateway.schemas import PromptRequest, invalid_request, parse_prompt
+from gateway.media import destinations, options
+from gateway.schemas import Credential, PromptRequest, invalid_request, parse_prompt
 
 #: Bodies above this are parsed and hashed in a thread: the loop serves others meanwhile.
 _LARGE = 256 * 1024
@@ -53,7 +53,8 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
     """Run a workflow and answer with its outputs, or say why not."""
     parts = request.app[PARTS]
     asked = await _asked(request, parts)
-    respond_async = "respond-async" in request.headers.get("Prefer", "").lower()
+    is_preferred = "respond-async" in request.headers.get("Prefer", "").lower()
+    respond_async = is_preferred or asked.request.is_async
     job_id = asked.request.id or str(uuid.uuid4())
     existing = await _existing(parts, asked, job_id)
     if existing is not None:
@@ -61,7 +62,7 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
     async with parts.waiters.expect(job_id) as over:
         job = existing or await _accept(parts, asked, job_id, respond_async)
         if respond_async and not job.state.is_terminal:
-            return _accepted(job)
+            return _accepted(job, is_preferred)
         if job.id != job_id:
             # Another request with this Idempotency-Key was faster by a moment.
             async with parts.waiters.expect(job.id) as others:
@@ -155,15 +156,16 @@ async def _accept(parts: Parts, asked: Asked, job_id: str, respond_async: bool) 
     """Check a new request, and make it ours."""
     await _check_room(parts)
     _check_options(asked.request)
+    fields, own = _check_destination(parts, asked)
     workflow = graph.check_shape(asked.request.prompt)
     graph.check_prefixes(workflow, job_id)
     admitted = await admission.admit(parts, workflow)
-    credentials = [*asked.request.credentials, *admitted.credentials]
+    credentials = [*asked.request.credentials, *admitted.credentials, *own]
     secrets = Secrets(credentials, asked.request.extra_data)
     timeout = asked.request.timeout
     job = Job(
         id=job_id,
-        request={key: value for key, value in _echo(asked).items() if key not in _NOT_ECHOED},
+        request={key: value for key, value in fields.items() if key not in _NOT_ECHOED},
         graph=admitted.workflow,
         models=admitted.models,
         fingerprint=asked.fingerprint,
@@ -197,6 +199,18 @@ def _check_options(request: PromptRequest) -> None:
             options.parse(request.convert_output.format, request.convert_output.options)
         except ValidationError as failure:
             raise invalid_request(failure, "convert_output.options.") from None
+
+
+def _check_destination(parts: Parts, asked: Asked) -> tuple[dict[str, Any], list[Credential]]:
+    """Return the request's fields, and the credentials that stood in them.
+
+    Raises DestinationNotConfigured, InvalidRequest.
+    """
+    fields, own = destinations.without_user(_echo(asked))
+    destination = parts.uploads.destination(fields)
+    if destination is not None:
+        parts.uploads.check(destination, [*asked.request.credentials, *own])
+    return fields, own
 
 
 def _echo(asked: Asked) -> dict[str, Any]:
@@ -245,12 +259,12 @@ async def _wait(parts: Parts, job: Job, over: asyncio.Future[Job], asked: Asked)
         raise
 
 
-def _accepted(job: Job) -> web.Response:
-    return json_response(
-        {**job.request, "id": job.id, "prompt": job.graph, "status": "ok"},
-        202,
-        {"Location": f"/jobs/{job.id}", "Preference-Applied": "respond-async"},
-    )
+def _accepted(job: Job, is_preferred: bool) -> web.Response:
+    headers = {"Location": f"/jobs/{job.id}"}
+    if is_preferred:
+        headers["Preference-Applied"] = "respond-async"
+    body = {**job.request, "id": job.id, "prompt": job.graph, "status": "ok"}
+    return json_response(body, 202, headers)
 
 
 async def _answer(request: web.Request, job: Job) -> web.StreamResponse:

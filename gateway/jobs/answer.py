@@ -119,18 +119,25 @@ def success(job: Job) -> Body:
         "stats": result["stats"],
         "warnings": job.warnings,
     }
-    if result.get("node_errors"):
-        tail["node_errors"] = result["node_errors"]
+    tail |= {key: result[key] for key in ("node_errors", "presigned_urls") if result.get(key)}
     parts: list[bytes | FilePart] = [orjson.dumps(head)[:-1] + b',"images":[']
     for index, entry in enumerate(result["outputs"]):
-        parts += [b',"' if index else b'"', FilePart(Path(entry["path"]), entry["size"]), b'"']
+        parts += [b"," if index else b"", *_image(entry)]
     parts.append(b"]," + orjson.dumps(tail)[1:])
     return Body(parts)
 
 
+def _image(entry: dict[str, Any]) -> list[bytes | FilePart]:
+    """Return what stands in `images` for an output: where it was uploaded to, or its base64."""
+    if "uploaded_to" in entry:
+        return [orjson.dumps(entry["uploaded_to"])]
+    return [b'"', FilePart(Path(entry["path"]), entry["size"]), b'"']
+
+
 def public_output(job_id: str, entry: dict[str, Any]) -> dict[str, Any]:
     """Return an output as callers see it: no path of the host, and where to get it."""
-    shown = {key: value for key, value in entry.items() if key != "path" and value is not None}
+    hidden = ("path", "source")
+    shown = {key: value for key, value in entry.items() if key not in hidden and value is not None}
     return {**shown, "url": f"/jobs/{job_id}/outputs/{entry['index']}"}
 
 
@@ -162,6 +169,7 @@ def record(job: Job, progress: dict[str, Any], position: int | None) -> dict[str
         "started_at": timestamp(started_at) if started_at else None,
         "finished_at": timestamp(job.finished_at) if job.finished_at else None,
         "prompt_id": job.prompt_id or progress.get("prompt_id"),
+        "presigned_urls": result.get("presigned_urls"),
         "stats": result.get("stats"),
         "node_errors": result.get("node_errors") or None,
         "error": _error(job.error) if job.error and job.state.is_terminal else None,
