@@ -59,9 +59,13 @@ class CacheFile(BaseModel):
     name: str
     url: str | None = Field(None, description="Without user, password and secret values.")
     size: int = Field(description="Bytes.")
-    last_used_at: str | None = Field(None, description="When a job used it last.")
-    pins: int = Field(description="How many jobs and downloads need it now.")
-    links: list[str] = Field(description="Where ComfyUI sees it: folder/name.")
+    last_used: str = Field(description="When a job used it last.")
+    pins: list[str] = Field(description="The jobs and downloads that need it now.")
+    links: list[str] = Field(description="Where ComfyUI sees it.")
+    needs_credentials: bool = Field(
+        description="Fetched with a caller's own credentials: who gives none its source accepts "
+        "does not get it."
+    )
 
 
 class CacheList(BaseModel):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 import uuid
 from typing import Any
@@ -19,14 +18,10 @@ from gateway.api.parts import PARTS, Parts
 from gateway.log import logger
 from gateway.models.cache import Cached
 from gateway.models.library import Want
+from gateway.models.link_names import checked_folder, checked_name
 from gateway.schemas import invalid_request
 from gateway.storage import credentials
 from gateway.storage.address import shown
-
-#: What ComfyUI calls these folders since 2024; clients still send the old names.
-_OLD_NAMES = {"clip": "text_encoders", "unet": "diffusion_models"}
-_NAME_BYTES = 255
-_NO_NAME = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 Brought = tuple[str, Cached]
 
@@ -63,9 +58,9 @@ async def _read(request: web.Request) -> DownloadRequest:
 
 
 async def _want(parts: Parts, asked: DownloadRequest) -> Want:
-    folder = await _folder(parts, asked.model_type)
+    folder = checked_folder(asked.model_type, await parts.folders.names())
     if asked.filename is not None:
-        check_filename(asked.filename)
+        _check_filename(asked.filename)
     parts.models.check(asked.url, "url")
     url, found = credentials.taken_out(asked.url)
     return Want(
@@ -78,34 +73,14 @@ async def _want(parts: Parts, asked: DownloadRequest) -> Want:
     )
 
 
-async def _folder(parts: Parts, model_type: str) -> str:
-    known = await parts.folders.names()
-    folder = _OLD_NAMES.get(model_type, model_type)
-    if folder not in known:
-        raise errors.UnknownModelType(
-            f"{model_type[:100]!r} is not a folder of models that ComfyUI knows.",
-            hint=f"The known ones: {', '.join(sorted(known))}.",
-            location="model_type",
-        )
-    return folder
-
-
-def check_filename(name: str) -> None:
-    """Raise InvalidInput for a name that no file of a models folder can have."""
-    size = len(name.encode(errors="surrogatepass"))
-    problem = None
-    if name in ("", ".", "..") or name.startswith("."):
-        problem = "is empty or begins with a dot"
-    elif _NO_NAME.search(name):
-        problem = "has a slash, a backslash or a control character"
-    elif size > _NAME_BYTES:
-        problem = f"has {size} bytes; at most {_NAME_BYTES} are allowed"
-    if problem:
+def _check_filename(name: str) -> None:
+    if "/" in name:
         raise errors.InvalidInput(
-            f"filename {name[:60]!r} {problem}.",
+            f"The name {name[:60]!r} has a slash.",
             hint="Give a plain name, as model.safetensors; model_type names the folder.",
             location="filename",
         )
+    checked_name(name, "filename")
 
 
 async def _bring(parts: Parts, want: Want, arrival: asyncio.Future[Brought]) -> None:
@@ -141,7 +116,7 @@ async def list_downloads(request: web.Request) -> web.Response:
 async def list_cache(request: web.Request) -> web.Response:
     """Return the files of the cache, and how much room they take."""
     parts = request.app[PARTS]
-    files = parts.models.cache.entries()
+    files = await parts.models.cache.entries()
     limit = int(parts.settings.lru_cache_size_gb * (1 << 30)) or None
     size = sum(file.size for file in files)
     return json_response({"files": [_shown(one) for one in files], "size": size, "limit": limit})

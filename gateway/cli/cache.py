@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 async def listed(client: Client) -> dict[str, Any]:
     """Return what GET /cache says, the file used last at the end."""
     found = await client.ask("GET", "/cache")
-    found["files"].sort(key=lambda file: file["last_used_at"] or "")
+    found["files"].sort(key=lambda file: file["last_used"])
     return found
 
 
@@ -27,8 +28,8 @@ def row(file: dict[str, Any], size: Callable[[int], str]) -> tuple[str, ...]:
     return (
         file["name"],
         size(file["size"]),
-        (file["last_used_at"] or "")[:19].replace("T", " "),
-        str(file["pins"]),
+        file["last_used"][:19].replace("T", " "),
+        str(len(file["pins"])),
         ", ".join(file["links"]),
         file["url"] or "",
     )
@@ -66,10 +67,17 @@ def prunable(files: list[dict[str, Any]], age: float | None, now: float) -> list
 
 
 def _last_used(file: dict[str, Any]) -> float:
-    told = file["last_used_at"]
-    return datetime.fromisoformat(told).timestamp() if told else 0.0
+    return datetime.fromisoformat(file["last_used"]).timestamp()
 
 
-def verify() -> tuple[int, list[str]]:
-    """Read every file of CACHE_DIR; return how many there are, and what is wrong with which."""
-    raise NotImplementedError
+def verify(folder: Path) -> tuple[int, list[str]]:
+    """Read every file of a cache folder; return how many there are, and what is wrong."""
+    from gateway.models.cache import verify_folder
+
+    try:
+        found = list(verify_folder(folder))
+    except OSError as failure:
+        raise CommandFailed(
+            f"CACHE_DIR={folder} cannot be read: {failure.strerror or failure}."
+        ) from None
+    return len(found), [f"{name}: {why}" for name, is_whole, why in found if not is_whole]

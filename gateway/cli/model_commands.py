@@ -10,6 +10,7 @@ import typer
 
 from gateway.cli import cache as caching
 from gateway.cli import models as modelling
+from gateway.cli import settings as setting
 from gateway.cli.client import DEFAULT_URL, Address, Client
 from gateway.cli.options import PLAIN, KeyOption, UrlOption
 
@@ -75,7 +76,7 @@ async def _cached(address: Address) -> None:
     async with Client.open(address) as client:
         found = await caching.listed(client)
     columns = ("NAME", "SIZE", "LAST USED (UTC)", "PINS", "LINKS", "URL")
-    screen.show_table(columns, [(*caching.row(file, screen.size),) for file in found["files"]])
+    screen.show_table(columns, [caching.row(file, screen.size) for file in found["files"]])
     limit = f" of {screen.size(found['limit'])}" if found["limit"] else ""
     screen.show_notes([f"{len(found['files'])} files, {screen.size(found['size'])}{limit}."])
 
@@ -108,7 +109,7 @@ def cache_verify() -> None:
     """Read every file of CACHE_DIR, and name those that are not what they should be."""
     from gateway.cli import screen
 
-    checked, problems = caching.verify()
+    checked, problems = caching.verify(setting.read().cache)
     screen.show_lines(problems)
     screen.show_notes([f"{checked} files were read, {len(problems)} are not whole."])
     if problems:

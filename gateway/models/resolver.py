@@ -54,10 +54,6 @@ class ModelRef:
         """Return it as a job keeps it."""
         return ModelInput(node_id=self.node_id, name=self.name, url=self.url, folder=self.folder)
 
-    def as_input(self) -> ModelInput:
-        """Return it as a job keeps it."""
-        return ModelInput(node_id=self.node_id, name=self.name, url=self.url, folder=self.folder)
-
 
 @dataclass(frozen=True)
 class Facts:

@@ -20,9 +20,16 @@ def download(url: str, state: str = "fetching") -> dict[str, Any]:
     return {"url": url, "state": state, "bytes": 3, "total": 5}
 
 
-def file(name: str, pins: int = 0) -> dict[str, Any]:
+def file(name: str, *pins: str) -> dict[str, Any]:
     used = f"2026-01-0{name[0]}T00:00:00Z"
-    return {"name": name, "size": 5, "pins": pins, "last_used_at": used, "links": [], "url": None}
+    return {
+        "name": name,
+        "size": 5,
+        "pins": list(pins),
+        "last_used": used,
+        "links": [],
+        "url": None,
+    }
 
 
 class Server:
@@ -122,7 +129,7 @@ class TestPrune:
     async def test_what_no_job_needs_goes_the_oldest_first(
         self, server: Server, client: Client
     ) -> None:
-        server.files = [file("3.pt"), file("1.pt"), file("2.pt", pins=1)]
+        server.files = [file("3.pt"), file("1.pt"), file("2.pt", "a")]
         deleted = await cache.prune(client, None)
         assert [one["name"] for one in deleted] == server.asked == ["1.pt", "3.pt"]
 

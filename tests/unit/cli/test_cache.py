@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,15 +19,15 @@ def file(**fields: Any) -> dict[str, Any]:
         "name": "a.safetensors",
         "url": "https://host/a.safetensors",
         "size": 3 << 20,
-        "last_used_at": "2026-01-02T03:04:05.678Z",
-        "pins": 0,
+        "last_used": "2026-01-02T03:04:05.678Z",
+        "pins": [],
         "links": ["loras/a.safetensors", "loras/b.safetensors"],
         **fields,
     }
 
 
 def test_a_row() -> None:
-    assert cache.row(file(pins=2), size) == (
+    assert cache.row(file(pins=["a", "b"]), size) == (
         "a.safetensors",
         "3.0 MB",
         "2026-01-02 03:04:05",
@@ -37,7 +38,7 @@ def test_a_row() -> None:
 
 
 def test_a_row_of_a_file_that_was_there_before() -> None:
-    assert cache.row(file(url=None, last_used_at=None, links=[]), size)[2:] == ("", "0", "", "")
+    assert cache.row(file(url=None, links=[]), size)[3:] == ("0", "", "")
 
 
 @pytest.mark.parametrize(
@@ -55,14 +56,13 @@ def test_what_is_no_age(age: str) -> None:
 
 
 def test_what_no_job_needs_may_go() -> None:
-    free, used = file(), file(pins=1)
+    free, used = file(), file(pins=["a"])
     assert cache.prunable([free, used], None, NOW) == [free]
 
 
 def test_what_was_used_lately_stays() -> None:
-    old, new = file(last_used_at="2026-01-02T03:00:00Z"), file(last_used_at="2026-01-02T04:30:00Z")
-    never = file(last_used_at=None)
-    assert cache.prunable([old, new, never], 3600, NOW) == [old, never]
+    old, new = file(last_used="2026-01-02T03:00:00Z"), file(last_used="2026-01-02T04:30:00Z")
+    assert cache.prunable([old, new], 3600, NOW) == [old]
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,12 @@ def test_what_was_used_lately_stays() -> None:
 )
 def test_sizes(count: int, told: str) -> None:
     assert size(count) == told
+
+
+def test_files_that_are_whole_and_not(tmp_path: Path) -> None:
+    whole, cut = (f"{letter * 32}.gguf" for letter in "ab")
+    (tmp_path / whole).write_bytes(b"GGUF and more")
+    (tmp_path / cut).write_bytes(b"no such thing")
+    checked, problems = cache.verify(tmp_path)
+    assert checked == 2
+    assert [problem.partition(":")[0] for problem in problems] == [cut]
