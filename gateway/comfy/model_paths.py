@@ -13,7 +13,8 @@ import yaml
 from gateway import errors
 from gateway.config import Settings
 
-#: Each kind of model ComfyUI 0.3.64 knows -> the folders below `models` it looks in, in order.
+#: Each kind of model ComfyUI knows -> the folders below `models` it looks in, in order. The last
+#: six are of later releases; ComfyUI 0.3.64 lists them like any other, and reads nothing there.
 MODEL_FOLDERS: Mapping[str, tuple[str, ...]] = {
     "checkpoints": ("checkpoints",),
     "configs": ("configs",),
@@ -34,6 +35,12 @@ MODEL_FOLDERS: Mapping[str, tuple[str, ...]] = {
     "classifiers": ("classifiers",),
     "model_patches": ("model_patches",),
     "audio_encoders": ("audio_encoders",),
+    "latent_upscale_models": ("latent_upscale_models",),
+    "background_removal": ("background_removal",),
+    "frame_interpolation": ("frame_interpolation",),
+    "geometry_estimation": ("geometry_estimation",),
+    "optical_flow": ("optical_flow",),
+    "detection": ("detection",),
 }
 
 
@@ -46,6 +53,18 @@ def prepare(settings: Settings) -> None:
 def links(settings: Settings) -> Path:
     """Return the folder whose links ComfyUI looks at first."""
     return settings.cache / "links"
+
+
+def searched(settings: Settings) -> dict[str, tuple[Path, ...]]:
+    """Return where else ComfyUI looks for each kind of model, in order."""
+    home = settings.comfy_home
+    roots = [settings.models]
+    if home is not None and not _same(settings.models, home / "models"):
+        roots.append(home / "models")
+    return {
+        kind: tuple(root / name for root in roots for name in names)
+        for kind, names in MODEL_FOLDERS.items()
+    }
 
 
 def extra_paths(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+import gateway
 from gateway import errors
 from gateway.comfy import model_paths
 from gateway.config import Settings
@@ -113,3 +117,54 @@ def test_a_folder_of_a_kind_of_model_may_be_missing(tmp_path: Path) -> None:
     model_paths.prepare(settings_in(tmp_path, model_dir=models))
 
     assert (models / "vae").is_dir()
+
+
+def test_all_folders_are_told_that_comfyui_searches_after_the_links(tmp_path: Path) -> None:
+    home = tmp_path / "ComfyUI"
+    (home / "models").mkdir(parents=True)
+    apart = model_paths.searched(settings_in(tmp_path, comfy_home=home))
+    assert apart["diffusion_models"] == tuple(
+        root / name
+        for root in (tmp_path / "model_dir", home / "models")
+        for name in ("unet", "diffusion_models")
+    )
+    assert set(apart) == set(model_paths.MODEL_FOLDERS)
+    own = model_paths.searched(settings_in(tmp_path, comfy_home=home, model_dir=home / "models"))
+    assert own["loras"] == (home / "models" / "loras",)
+
+
+PREPARE = """
+import sys
+from gateway.comfy import model_paths
+from gateway.config import Settings
+folder = sys.argv[1]
+names = ("state_dir", "cache_dir", "custom_nodes_dir")
+settings = Settings(
+    **{name: f"{folder}/{name}" for name in names}, model_dir=f"{folder}/models"
+)
+model_paths.prepare(settings)
+print("prepared")
+"""
+
+
+def test_a_models_folder_mounted_read_only_is_taken_as_it_is(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    mount = (
+        'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && cd "$2" && exec "$3" -c "$4" .'
+    )
+    done = subprocess.run(
+        [
+            *("unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"),
+            *(str(models), str(tmp_path), sys.executable, PREPARE),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(gateway.__file__).parent.parent)},
+    )
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip("no mounts here")
+    assert done.stdout.strip() == "prepared"
+    assert list(models.iterdir()) == []
+    assert (tmp_path / "cache_dir" / "links" / "loras").is_dir()
