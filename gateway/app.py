@@ -142,7 +142,12 @@ class Gateway:
     async def _open_models(self, _: web.Application) -> AsyncIterator[None]:
         settings = self.settings
         downloader = Downloader(self.providers)
-        links = Links(settings.models, settings.cache, model_paths.links(settings))
+        links = Links(
+            settings.models,
+            settings.cache,
+            model_paths.links(settings),
+            model_paths.searched(settings),
+        )
         async with Cache.open(settings, downloader, self.providers, self.events.notify) as cache:
             self.library = Library(self.providers, cache, links)
             self.preparation = Preparation(self.inputs, self.library, settings.inputs)
