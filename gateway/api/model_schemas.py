@@ -61,7 +61,7 @@ class CacheFile(BaseModel):
     size: int = Field(description="Bytes.")
     last_used: str = Field(description="When a job used it last.")
     pins: list[str] = Field(description="The jobs and downloads that need it now.")
-    links: list[str] = Field(description="Where ComfyUI sees it.")
+    links: list[str] = Field(description="Where ComfyUI sees it: folder/name.")
     needs_credentials: bool = Field(
         description="Fetched with a caller's own credentials: who gives none its source accepts "
         "does not get it."

@@ -119,7 +119,11 @@ async def list_cache(request: web.Request) -> web.Response:
     files = await parts.models.cache.entries()
     limit = int(parts.settings.lru_cache_size_gb * (1 << 30)) or None
     size = sum(file.size for file in files)
-    return json_response({"files": [_shown(one) for one in files], "size": size, "limit": limit})
+    links = parts.models.links
+    told = [
+        {**_shown(file), "links": links.places(parts.settings.cache / file.name)} for file in files
+    ]
+    return json_response({"files": told, "size": size, "limit": limit})
 
 
 async def delete_cached(request: web.Request) -> web.Response:

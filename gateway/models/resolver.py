@@ -11,7 +11,6 @@ from cachetools import TTLCache
 
 from gateway import errors, graph
 from gateway.jobs.job import ModelInput
-from gateway.jobs.job import ModelInput
 
 #: class -> input -> folder, as MODEL_INPUTS and the manifest name them.
 ModelInputs = Mapping[str, Mapping[str, str]]
@@ -145,14 +144,14 @@ def _unknown(
     combo = facts.combos.get(class_type, {}).get(ref.name, ())
     some = ", ".join(value[:60] for value in combo[:_SHOWN])
     listed = f"{some}, ..." if len(combo) > _SHOWN else some or "nothing"
-    several = " and ".join(where.candidates[:_SHOWN])
-    fits = f"it fits several folders of /models: {several}" if several else "no folder of /models"
+    several = ", ".join(where.candidates[:_SHOWN])
+    fits = f"several folders of /models ({several})" if several else "no folder of /models"
     source = f"{class_type[:100]}.{ref.name[:100]}"
     return errors.UnknownModelFolder(
         f"Node {ref.node_id[:100]} ({class_type[:100]}): which folder of models the URL in "
         f"{ref.name[:100]} belongs to is not known: the table of ComfyUI's own loaders does not "
-        f"have the class; its list in object_info ({listed}) has the files of "
-        f"{fits}; and MODEL_INPUTS does not name it.",
+        f"have the class; its list in object_info ({listed}) fits {fits}; "
+        "and MODEL_INPUTS does not name it.",
         hint=f"Set MODEL_INPUTS={source}=<folder>, or model_inputs in the manifest; or put the "
         "file into MODEL_DIR and give its name.",
         location=ref.location,

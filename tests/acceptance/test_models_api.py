@@ -118,8 +118,8 @@ def prompt(loader: str, name: str, value: str) -> dict[str, Any]:
     }
 
 
-async def download(gateway: Gateway, url: str, **fields: Any) -> Answer:
-    body = {"url": url, "model_type": "vae", "wait": True, **fields}
+async def download(gateway: Gateway, url: str, /, **fields: Any) -> Answer:
+    body = {"url": url, "model_type": "vae", "wait": True} | fields
     return await gateway.ask("/download", body)
 
 
@@ -145,6 +145,7 @@ class TestByUrl:
         assert path.read_bytes() == weights("/table/vae.safetensors")
 
     async def test_a_loader_of_a_custom_node(self, gateway: Gateway, host: Host) -> None:
+        link(gateway, "loras", "placed.safetensors").write_bytes(weights("placed"))
         for name in ("first", "second"):
             url = f"{host.url}/custom/{name}.safetensors"
             answer = await gateway.ask(body=prompt("Style / Loader", "weights", url))
@@ -380,7 +381,8 @@ class TestNames:
             assert path.read_bytes() == weights("/many.safetensors")
         assert host.asked(url) == 1
         file = (await files(gateway))[cached_name(url)]
-        assert len(file["links"]) == 3
+        named = f"loras/{cached_name(url)}"
+        assert file["links"] == [named, "vae/one.safetensors", "vae/two.safetensors"]
 
     async def test_a_file_that_was_put_there(self, gateway: Gateway, host: Host) -> None:
         placed = link(gateway, "vae", "mine.safetensors")

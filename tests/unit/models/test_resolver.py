@@ -111,7 +111,9 @@ class TestMatch:
     def test_two_folders_with_the_same_files(self) -> None:
         folders = {"loras": ("a.st",), "style_models": ("a.st",)}
         assert folder_of("lora_name", one("lora_name", "a.st", folders=folders)) == "loras"
-        with pytest.raises(errors.UnknownModelFolder, match="several folders of /models: loras an"):
+        with pytest.raises(
+            errors.UnknownModelFolder, match=r"several folders of /models \(loras, style"
+        ):
             folder_of("weights", one("weights", "a.st", folders=folders))
 
     @pytest.mark.parametrize("choices", [("euler", "heun"), ("other.safetensors",), ("cuda",)])
