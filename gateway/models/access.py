@@ -1,0 +1,101 @@
+"""Whose credentials open which cached file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+
+import cachetools
+
+from gateway import errors
+from gateway.models.wanted import Wanted
+from gateway.storage import address
+from gateway.storage.failures import TransferFailed
+from gateway.storage.flights import Flights
+from gateway.storage.provider import Stat
+from gateway.storage.providers import Providers
+
+_VERDICTS = 4096
+
+Key = tuple[str, str]
+
+
+class Access:
+    """Asks a source whether it accepts a caller's credentials, and remembers the answer a while.
+
+    Of credentials only digests are kept, under a key of this process.
+    """
+
+    def __init__(self, providers: Providers, recheck_s: float) -> None:
+        self._providers = providers
+        self._key = os.urandom(32)
+        self._verdicts: cachetools.TTLCache[Key, bool] = cachetools.TTLCache(
+            _VERDICTS, recheck_s, timer=time.monotonic
+        )
+        self._asking: Flights[Stat | None] = Flights()
+
+    async def close(self) -> None:
+        """Ask no more."""
+        await self._asking.close()
+
+    def digest(self, wanted: Wanted) -> str:
+        """Return what stands for a request's credentials."""
+        secret = wanted.secret
+        if secret is None:
+            return ""
+        return hashlib.blake2b(secret.encode(), digest_size=16, key=self._key).hexdigest()
+
+    def is_accepted(self, stem: str, wanted: Wanted) -> bool:
+        """Whether the source said yes to these credentials lately."""
+        return self._verdicts.get((stem, self.digest(wanted)), False)
+
+    def note_accepted(self, stem: str, wanted: Wanted) -> None:
+        """Remember that the source said yes just now."""
+        self._verdicts[stem, self.digest(wanted)] = True
+
+    async def check(self, stem: str, wanted: Wanted) -> None:
+        """Ask the source, unless it has answered lately.
+
+        Raises CredentialsRefused, and ModelNotFetched when it cannot be asked.
+        """
+        verdict = self._verdicts.get((stem, self.digest(wanted)))
+        if verdict is None:
+            await self.ask(stem, wanted)
+        elif not verdict:
+            raise _refused(wanted)
+
+    async def ask(self, stem: str, wanted: Wanted) -> Stat:
+        """Return what the source says of the file to these credentials; raises as `check`."""
+        key = (stem, self.digest(wanted))
+        try:
+            found = await self._asking.join(key, lambda: self._asked(key, wanted))
+        except TransferFailed as failure:
+            shown = address.shown(wanted.url)
+            raise failure.told(shown, wanted.location, errors.ModelNotFetched) from failure
+        if found is None:
+            raise _refused(wanted)
+        return found
+
+    async def _asked(self, key: Key, wanted: Wanted) -> Stat | None:
+        """Return None when the source refuses access. Raises TransferFailed."""
+        try:
+            found = await self._providers.of(wanted.url).stat(wanted.url, wanted.auth)
+        except TransferFailed as failure:
+            if not failure.verdict.is_refused:
+                raise
+            self._verdicts[key] = False
+            return None
+        self._verdicts[key] = True
+        return found
+
+
+def _refused(wanted: Wanted) -> errors.CredentialsRefused:
+    url = address.shown(wanted.url)
+    given = "without credentials" if wanted.secret is None else "with these credentials"
+    return errors.CredentialsRefused(
+        f"{url} needs credentials, and its source refuses access {given}.",
+        hint="Give credentials whose url_pattern matches this URL, and that its source accepts.",
+        location=wanted.location,
+        url=url,
+    )

@@ -1,0 +1,363 @@
+"""Models on disk: each URL is fetched once, verified, and kept while there is room."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from gateway import errors, metrics
+from gateway.config import Settings
+from gateway.log import logger
+from gateway.models import names, record, verify
+from gateway.models.access import Access
+from gateway.models.admission import Admission
+from gateway.models.downloads import Board, DownloadShown
+from gateway.models.fetch import Downloads, Fetch, Notify, disk_told
+from gateway.models.index import File, Index
+from gateway.models.layout import Layout
+from gateway.models.peers import HEARTBEAT_S, Peers
+from gateway.models.pins import Pins
+from gateway.models.room import ClaimLost, Room
+from gateway.models.shelf import Shelf, file_of
+from gateway.models.uses import Uses
+from gateway.models.verify import Flaw
+from gateway.models.wanted import Cached, Wanted
+from gateway.storage import claim as claims
+from gateway.storage.flights import Flights
+from gateway.storage.partfile import remove_leftovers
+from gateway.storage.providers import Providers
+
+__all__ = ["Cache", "Cached", "EntryShown", "Wanted", "verify_folder"]
+
+_GB = 1 << 30
+#: Seconds that uses are gathered before they are written down.
+_GATHER_S = 1.0
+#: Seconds after which what a killed download left is not resumed any more.
+_LEFTOVER_AGE_S = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryShown:
+    """A file of the cache, as callers may see it."""
+
+    name: str
+    url: str | None
+    size: int
+    #: ISO 8601.
+    last_used: str
+    #: Who needs it.
+    pins: list[str]
+    #: Where ComfyUI sees it.
+    links: list[str]
+    needs_credentials: bool
+
+
+class Cache:
+    """The files of CACHE_DIR; use it inside `open`. A holder is who needs files, a job mostly."""
+
+    def __init__(
+        self, settings: Settings, downloader: Downloads, providers: Providers, notify: Notify
+    ) -> None:
+        self._layout = Layout(settings.cache)
+        self._notify = notify
+        self._index = Index()
+        self._pins = Pins()
+        self._uses = Uses()
+        self._board = Board()
+        self._shelf = Shelf(self._layout)
+        self._peers = Peers(self._layout.pins)
+        self._access = Access(providers, settings.auth_recheck_s)
+        limit = int(settings.lru_cache_size_gb * _GB) or None
+        self._room = Room(self._shelf, self._index, self._pins, self._peers, self._uses, limit)
+        self._room.on_removed = self._tell_removed
+        self._admission = Admission(self._shelf, self._index, self._room, self._access)
+        self._fetch = Fetch(self._shelf, self._room, self._board, downloader, providers, notify)
+        self._flights: Flights[tuple[File, bool]] = Flights()
+        #: Stems whose records have links that are not written down yet.
+        self._linked: set[str] = set()
+        self._stirred = asyncio.Event()
+
+    @classmethod
+    def open(
+        cls, settings: Settings, downloader: Downloads, providers: Providers, notify: Notify
+    ) -> AbstractAsyncContextManager[Self]:
+        """Return the running cache; `notify` hears of files that come and go."""
+        return cls(settings, downloader, providers, notify).run()
+
+    @contextlib.asynccontextmanager
+    async def run(self) -> AsyncIterator[Self]:
+        """Serve until left; then what is still being fetched is given up."""
+        await self._load()
+        keeper = asyncio.create_task(self._keep(), name="cache keeper")
+        try:
+            yield self
+        finally:
+            await self._flights.close()
+            await self._access.close()
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            await self._write_back()
+            await asyncio.to_thread(self._peers.close)
+
+    async def get(self, wanted: Wanted, holder: str) -> Cached:
+        """Return the file of a URL, fetched when it is not there; held firmly from now on.
+
+        Raises ModelNotFetched, ModelInvalid, ModelTooLarge, CredentialsRefused, StorageFull,
+        InvalidInput, and Draining when the cache closes meanwhile.
+        """
+        stem = names.stem(wanted.url)
+        is_new = self._pins.pin(stem, holder)
+        try:
+            return self._at_hand(stem, wanted) or await self._brought(stem, wanted)
+        except BaseException:
+            if is_new:
+                self._pins.drop(stem, holder)
+                self._room.wake()
+            raise
+
+    async def get_all(self, wants: Sequence[Wanted], holder: str) -> list[Cached]:
+        """Return the files of a job, fetched in parallel, all there at once; raises as `get`.
+
+        While one of them waits for room, one who has waited longer may take the others.
+        """
+        while True:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(self.get(wanted, holder)) for wanted in wants]
+            except BaseExceptionGroup as failures:
+                # One reason is answered: the first that failed, which cancelled the others.
+                raise failures.exceptions[0] from None
+            if all(holder in self._pins.firm(names.stem(wanted.url)) for wanted in wants):
+                return [task.result() for task in tasks]
+
+    def _at_hand(self, stem: str, wanted: Wanted) -> Cached | None:
+        """Return a file at the cost of one stat; None when there is more to it."""
+        file = self._index.of_stem(stem)
+        if file is None or not file.is_settled or not self._may_serve(file, wanted):
+            return None
+        return self._taken(file)
+
+    def _may_serve(self, file: File, wanted: Wanted) -> bool:
+        note = file.record
+        if note is None:
+            return False
+        if wanted.sha256 is not None and wanted.sha256.lower() != note.sha256:
+            return False
+        return not note.needs_credentials or self._access.is_accepted(file.stem, wanted)
+
+    def _taken(self, file: File, *, is_hit: bool = True) -> Cached | None:
+        """Return a file as it is handed out; None when it is not on the disk any more."""
+        path = self._layout.cache / file.name
+        try:
+            # On the loop: a hop to a thread costs more than the look itself.
+            now = file_of(file.name, os.stat(path, follow_symlinks=False))
+        except OSError:
+            self._index.forget(file.name)
+            return None
+        if (now.size, now.inode) != (file.size, file.inode):
+            self._index.add(now)
+            return None
+        self._index.use(file, time.time())
+        self._uses.note(file)
+        self._stirred.set()
+        if is_hit:
+            metrics.cache_hits_total.inc()
+        return Cached(file.name, path, file.size, file.device, file.inode)
+
+    async def _brought(self, stem: str, wanted: Wanted) -> Cached:
+        # Who gives other credentials, or another sum, shall not fail with the others.
+        key = (stem, self._access.digest(wanted), wanted.sha256)
+        self._stirred.set()
+        while True:
+            try:
+                file, is_fresh = await self._flights.join(key, lambda: self._flown(stem, wanted))
+            except errors.GatewayError as failure:
+                own = copy.copy(failure)
+                own.location = wanted.location
+                raise own from failure
+            if file.record is not None and file.record.needs_credentials and not is_fresh:
+                await self._access.check(stem, wanted)
+            found = self._taken(file, is_hit=not is_fresh)
+            if found is not None:
+                return found
+
+    async def _flown(self, stem: str, wanted: Wanted) -> tuple[File, bool]:
+        """Return the file, and whether these very credentials fetched it just now."""
+        while True:
+            try:
+                async with claims.claim(self._layout.partial, stem) as held:
+                    file = await self._admission.find(stem, wanted)
+                    if file is not None:
+                        return file, False
+                    return await self._fetched(stem, wanted, held)
+            except ClaimLost:
+                logger.warning("another process took over a download", name=stem)
+            except OSError as failure:
+                raise disk_told(failure, wanted, str(self._layout.cache)) from failure
+
+    async def _fetched(self, stem: str, wanted: Wanted, held: claims.Held) -> tuple[File, bool]:
+        earlier = await asyncio.to_thread(record.read, self._layout.records, stem)
+        # What came with another's credentials may be the part that this fetch goes on with.
+        is_anothers = earlier is not None and earlier.needs_credentials
+        needs_credentials = is_anothers or wanted.secret is not None
+        if needs_credentials:
+            await asyncio.to_thread(
+                record.write, self._layout.records, stem, record.unfinished(stem)
+            )
+        file = await self._fetch.run(wanted, held, needs_credentials=needs_credentials)
+        if not is_anothers:
+            self._access.note_accepted(stem, wanted)
+        return file, not is_anothers
+
+    def loosen(self, holder: str) -> None:
+        """Keep what a holder needs only while there is room: its turn has not come."""
+        self._pins.loosen(holder)
+        self._let_go()
+
+    def release(self, holder: str) -> None:
+        """Let go of what a holder needed."""
+        self._pins.release(holder)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._stirred.set()
+        self._room.wake()
+
+    async def entries(self) -> list[EntryShown]:
+        """Return the files, the most recently used first."""
+        files = list(self._index.oldest_first())[::-1]
+        unread = [file for file in files if file.record is None]
+        read = await asyncio.to_thread(self._records, [file.stem for file in unread])
+        return [self._shown(file, file.record or read.get(file.stem)) for file in files]
+
+    def _records(self, stems: list[str]) -> dict[str, record.Record | None]:
+        return {stem: record.read(self._layout.records, stem) for stem in stems}
+
+    def _shown(self, file: File, note: record.Record | None) -> EntryShown:
+        used = datetime.fromtimestamp(file.used_at, UTC).isoformat(timespec="milliseconds")
+        return EntryShown(
+            name=file.name,
+            url=note.url if note else None,
+            size=file.size,
+            last_used=used.replace("+00:00", "Z"),
+            pins=self._pins.holders(file.stem),
+            links=list(note.links) if note else [],
+            needs_credentials=note.needs_credentials if note else False,
+        )
+
+    def downloads(self) -> list[DownloadShown]:
+        """Return what is being fetched, then what was lately, the newest first."""
+        return self._board.shown()
+
+    async def delete(self, name: str) -> None:
+        """Delete a file. Raises CacheEntryNotFound, CacheEntryInUse."""
+        file = self._index.named(name)
+        if file is None:
+            if self._room.is_fetching(names.stem_of(name) or ""):
+                raise errors.CacheEntryInUse("This file is being fetched; delete it later.")
+            raise errors.CacheEntryNotFound(hint="GET /cache lists what it holds.")
+        elsewhere = await self._room.in_use_elsewhere()
+        if self._is_needed(file) or file.stem in elsewhere.pinned:
+            raise errors.CacheEntryInUse(hint="GET /cache shows who needs it.")
+        await self._room.remove([file])
+
+    async def prune(self, older_than_s: float | None = None) -> list[str]:
+        """Delete what no job needs, or of that what was last used so long ago; returns names."""
+        elsewhere = await self._room.in_use_elsewhere()
+        before = time.time() - older_than_s if older_than_s is not None else float("inf")
+        files = [
+            file
+            for file in self._index.oldest_first()
+            if file.used_at < before
+            and not self._is_needed(file)
+            and not self._pins.is_loose(file.stem)
+            and file.stem not in elsewhere.pinned
+        ]
+        return [file.name for file in await self._room.remove(files)]
+
+    def _is_needed(self, file: File) -> bool:
+        return self._pins.is_firm(file.stem) or self._room.is_fetching(file.stem)
+
+    def note_link(self, stem: str, path: Path) -> None:
+        """Remember where ComfyUI sees a file; what is known already costs nothing."""
+        file = self._index.of_stem(stem)
+        if file is None or file.record is None or str(path) in file.record.links:
+            return
+        file.record = replace(file.record, links=(*file.record.links, str(path)))
+        self._linked.add(stem)
+        self._stirred.set()
+
+    async def _load(self) -> None:
+        try:
+            await asyncio.to_thread(self._shelf.make)
+            await asyncio.to_thread(self._clear_up)
+            for file in await asyncio.to_thread(self._shelf.scan):
+                self._index.add(file)
+            await asyncio.to_thread(self._peers.write, frozenset(), frozenset())
+            await self._room.tidy(_LEFTOVER_AGE_S)
+        except OSError as failure:
+            # Pre-placed models need no cache: a download will tell its caller.
+            logger.warning(
+                "CACHE_DIR cannot be used", folder=str(self._layout.cache), why=str(failure)
+            )
+
+    def _clear_up(self) -> None:
+        claims.remove_stale(self._layout.partial)
+        for folder in (self._layout.cache, self._layout.partial):
+            remove_leftovers(folder, time.time())
+
+    def _tell_removed(self, file: File) -> None:
+        path = self._layout.cache / file.name
+        self._notify("file_deleted", {"local_path": str(path), "size": file.size})
+
+    async def _keep(self) -> None:
+        """Write down what was used, and tell other processes what is in use."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._stirred.wait()
+            self._stirred.clear()
+            await self._write_pins()
+            await asyncio.sleep(_GATHER_S)
+            await self._write_back()
+
+    async def _write_back(self) -> None:
+        await asyncio.to_thread(self._shelf.touch, self._uses.take())
+        while self._linked:
+            stem = self._linked.pop()
+            file = self._index.of_stem(stem)
+            if file is not None and file.record is not None:
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(record.write, self._layout.records, stem, file.record)
+        await self._write_pins()
+
+    async def _write_pins(self) -> None:
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._peers.write, self._room.pinned(), self._room.recent())
+
+
+def verify_folder(cache_dir: Path) -> Iterator[tuple[str, bool, str]]:
+    """Check every file of a cache folder, without a network: name, whether it is whole, why not.
+
+    Belongs in a thread. Raises OSError.
+    """
+    layout = Layout(cache_dir)
+    for file in Shelf(layout).scan():
+        note = record.read(layout.records, file.stem)
+        size, sha256 = (note.size, note.sha256) if note else (None, None)
+        path = cache_dir / file.name
+        try:
+            verify.check(path, path.suffix, size, sha256)
+        except Flaw as flaw:
+            yield file.name, False, str(flaw)
+        else:
+            yield file.name, True, ""

@@ -1,0 +1,165 @@
+"""The cache folder as it is on the disk. Everything here belongs in a thread, one at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.models import names, record
+from gateway.models.index import File
+from gateway.models.layout import Layout
+from gateway.storage.claim import claims
+from gateway.storage.partfile import sync_folder
+
+#: A file touched this much later than we know, in seconds, was used by another process.
+_OTHERS_USE_S = 1.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file on its way; `touched_at` in seconds since the epoch."""
+
+    stem: str
+    size: int
+    #: What it takes of the disk: a part may have holes.
+    allocated: int
+    touched_at: float
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What takes room beside the finished files."""
+
+    #: Every part on the disk, by stem, the least recently written first.
+    parts: dict[str, Part]
+    #: What is claimed by any process, and how many bytes it has reserved.
+    claimed: dict[str, int]
+    #: Bytes the disk has free.
+    free: int
+
+
+class Shelf:
+    """Lists, removes and places files; remembers how the folder looked last."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._seen: int | None = None
+
+    def make(self) -> None:
+        """Make the folders. Raises OSError."""
+        for folder in (self.layout.partial, self.layout.records, self.layout.pins):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def scan(self) -> list[File]:
+        """Return every file, the least recently used first. Raises OSError."""
+        self._seen = self._mtime()
+        found = [_file(entry) for entry in _models(self.layout.cache)]
+        return sorted((file for file in found if file), key=lambda file: file.used_at)
+
+    def listing(self, *, is_shared: bool) -> dict[str, int] | None:
+        """Return the inode of each name; None when nothing was added or removed since.
+
+        A shared folder is always read: its time of change is too coarse to tell.
+        """
+        mtime = self._mtime()
+        if mtime == self._seen and not is_shared:
+            return None
+        self._seen = mtime
+        return {entry.name: entry.inode() for entry in _models(self.layout.cache)}
+
+    def seen(self, name: str) -> File | None:
+        """Return a file as it is now; None when there is none."""
+        path = self.layout.cache / name
+        with contextlib.suppress(OSError):
+            return file_of(name, os.stat(path, follow_symlinks=False))
+        return None
+
+    def survey(self) -> Survey:
+        """Return what takes room beside the files. Raises OSError."""
+        parts = sorted(_parts(self.layout.partial), key=lambda part: part.touched_at)
+        living = {one.stem: one.reserved for one in claims(self.layout.partial) if one.is_alive}
+        free = shutil.disk_usage(self.layout.cache).free
+        return Survey({part.stem: part for part in parts}, living, free)
+
+    def remove(self, files: Iterable[File], *, if_unused: bool = True) -> dict[str, float | None]:
+        """Remove files with their records; returns what became of each that was looked at.
+
+        None: it is gone. A time: another process used it then, and it stays. Raises OSError.
+        """
+        with self._own_change():
+            return {file.name: self._remove(file, if_unused=if_unused) for file in files}
+
+    def _remove(self, file: File, *, if_unused: bool) -> float | None:
+        path = self.layout.cache / file.name
+        if if_unused:
+            now = self.seen(file.name)
+            if now is not None and now.used_at > file.used_at + _OTHERS_USE_S:
+                return now.used_at
+        # In this order: a file without a record is verified again before it is served.
+        record.remove(self.layout.records, file.stem)
+        path.unlink(missing_ok=True)
+        return None
+
+    def place(self, part: Path, name: str, note: record.Record, used_at: float) -> File:
+        """Give a verified part its final name. Raises OSError."""
+        path = self.layout.cache / name
+        os.utime(part, (used_at, used_at))
+        # First: a file that needs credentials is never there without word of it.
+        record.write(self.layout.records, name[: names.STEM_LENGTH], note)
+        with self._own_change():
+            part.replace(path)
+        sync_folder(self.layout.cache)
+        file = file_of(name, path.stat())
+        file.record, file.is_settled, file.used_at = note, True, used_at
+        return file
+
+    def touch(self, uses: dict[str, float]) -> None:
+        """Write down when files were used last."""
+        for name, at in uses.items():
+            with contextlib.suppress(OSError):
+                os.utime(self.layout.cache / name, (at, at))
+
+    @contextlib.contextmanager
+    def _own_change(self) -> Iterator[None]:
+        is_known = self._mtime() == self._seen
+        try:
+            yield
+        finally:
+            if is_known:
+                self._seen = self._mtime()
+
+    def _mtime(self) -> int:
+        return self.layout.cache.stat().st_mtime_ns
+
+
+def file_of(name: str, status: os.stat_result) -> File:
+    """Return a file as its status has it."""
+    return File(name, status.st_size, status.st_mtime, status.st_dev, status.st_ino)
+
+
+def _models(folder: Path) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if names.stem_of(entry.name) and entry.is_file(follow_symlinks=False):
+                yield entry
+
+
+def _file(entry: os.DirEntry[str]) -> File | None:
+    try:
+        return file_of(entry.name, entry.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        return None
+
+
+def _parts(folder: Path) -> Iterator[Part]:
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            stem, _, suffix = entry.name.rpartition(".")
+            if suffix == "part" and names.stem_of(stem) == stem:
+                with contextlib.suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    yield Part(stem, status.st_size, status.st_blocks * 512, status.st_mtime)

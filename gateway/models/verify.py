@@ -1,0 +1,181 @@
+"""Whether a file is the model it is said to be, told from its bytes. Belongs in a thread."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+#: The safetensors format allows no larger header.
+HEADER_LIMIT = 100_000_000
+
+_JSON_PAGE = 1 << 20
+_HEAD = 4096
+_END_OF_ZIP = struct.Struct("<4s4H2LH")
+_MOST_COMMENT = 1 << 16
+_ZIP64 = 0xFFFFFFFF
+_HTML = re.compile(
+    rb"(?is)\s*(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b"
+)
+_WEIGHTS = {
+    *(".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf", ".onnx"),
+}
+_PAGES = {".html", ".htm", ".xhtml"}
+_ZIPS = {".ckpt", ".pt", ".pt2", ".pth", ".bin"}
+
+
+class Flaw(Exception):
+    """A file is not what it should be: `expected`, and `found` instead."""
+
+    def __init__(self, expected: str, found: str, hint: str | None = None) -> None:
+        super().__init__(f"expected {expected}, found {found}")
+        self.expected = expected
+        self.found = found
+        self.hint = hint
+
+
+_LOGIN = (
+    "The host may ask for a login: give credentials whose url_pattern matches this URL, "
+    "or a URL that leads to the file itself."
+)
+
+
+def check(path: Path, suffix: str, size: int | None = None, sha256: str | None = None) -> bool:
+    """Return whether the format itself proves the file whole; raises Flaw, OSError.
+
+    `size` and `sha256` are what the file should have, where that is known.
+    """
+    with path.open("rb") as file:
+        length = os.fstat(file.fileno()).st_size
+        if size is not None and size != length:
+            raise Flaw(f"{size:,} bytes", f"{length:,} bytes")
+        is_proven = _checked_content(file, suffix.lower(), length)
+    if sha256 is not None:
+        check_sha256(path, sha256)
+    return is_proven or sha256 is not None
+
+
+def check_sha256(path: Path, expected: str) -> str:
+    """Return the sha256 of a file; raises Flaw when it is another, OSError."""
+    found = sha256_of(path)
+    if found != expected.lower():
+        raise Flaw(f"sha256 {expected.lower()}", f"sha256 {found}")
+    return found
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file in hex; raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sniffed(head: bytes) -> str:
+    """Return the extension that the first bytes of a file speak for, or ""."""
+    if head.startswith(b"GGUF"):
+        return ".gguf"
+    if len(head) > 8 and head[8:9] == b"{" and 2 <= _header_length(head) <= HEADER_LIMIT:
+        return ".safetensors"
+    return ""
+
+
+def _header_length(head: bytes) -> int:
+    return int.from_bytes(head[:8], "little")
+
+
+def _checked_content(file: BinaryIO, suffix: str, length: int) -> bool:
+    head = file.read(_HEAD)
+    if suffix not in _PAGES and _HTML.match(head):
+        raise Flaw("a model", "a web page", _LOGIN)
+    if suffix in _WEIGHTS and _is_json(file, head, length):
+        raise Flaw("a model", f"a message: {_quoted(head)}", _LOGIN)
+    format_check = _FORMATS.get(suffix)
+    if format_check is not None:
+        return format_check(file, head, length)
+    return suffix in _ZIPS and head.startswith(b"PK\x03\x04") and _check_zip(file, length)
+
+
+def _is_json(file: BinaryIO, head: bytes, length: int) -> bool:
+    if head.lstrip()[:1] not in (b"{", b"[") or length > _JSON_PAGE:
+        return False
+    file.seek(0)
+    try:
+        orjson.loads(file.read(_JSON_PAGE))
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _quoted(head: bytes) -> str:
+    text = head[:200].decode("utf-8", "replace")
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def _check_safetensors(file: BinaryIO, head: bytes, length: int) -> bool:
+    header_bytes = _header_length(head)
+    if length < 8 or not 2 <= header_bytes <= HEADER_LIMIT:
+        raise Flaw("a safetensors file", "no length of a header at its beginning")
+    if 8 + header_bytes > length:
+        raise Flaw(f"a header of {header_bytes:,} bytes", f"a file of {length:,} bytes")
+    file.seek(8)
+    try:
+        header: Any = orjson.loads(file.read(header_bytes))
+    except orjson.JSONDecodeError as failure:
+        raise Flaw("a header in JSON", f"a header that cannot be read ({failure.msg})") from None
+    end = 8 + header_bytes + _data_end(header)
+    if end != length:
+        raise Flaw(f"{end:,} bytes, as the header has it", f"{length:,} bytes")
+    return True
+
+
+def _data_end(header: Any) -> int:
+    """Return where the last tensor ends; each must begin where the one before it ends."""
+    if not isinstance(header, dict):
+        raise Flaw("a header that is an object", f"a header that is a {type(header).__name__}")
+    spans = sorted(_span(name, entry) for name, entry in header.items() if name != "__metadata__")
+    at = 0
+    for start, end, name in spans:
+        if start != at:
+            raise Flaw(f"{name!r} at byte {at:,} of the data", f"it at byte {start:,}")
+        at = end
+    return at
+
+
+def _span(name: str, entry: Any) -> tuple[int, int, str]:
+    offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+    match offsets:
+        case [int(start), int(end)] if 0 <= start <= end:
+            return start, end, name
+    raise Flaw(f"the offsets of {name[:80]!r}", "none that can be")
+
+
+def _check_gguf(file: BinaryIO, head: bytes, length: int) -> bool:
+    if not head.startswith(b"GGUF"):
+        raise Flaw("a GGUF file", "other first bytes")
+    return False
+
+
+def _check_zip(file: BinaryIO, length: int) -> bool:
+    """A torch file is a zip, whose table of contents is its very end."""
+    file.seek(max(0, length - _MOST_COMMENT - _END_OF_ZIP.size))
+    tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at >= 0 and at + _END_OF_ZIP.size <= len(tail):
+        *_, size, offset, comment = _END_OF_ZIP.unpack_from(tail, at)
+        begins_at = length - len(tail) + at
+        fits = offset == _ZIP64 or offset + size <= begins_at
+        if fits and begins_at + _END_OF_ZIP.size + comment == length:
+            return True
+    raise Flaw("a zip file's table of contents at its end", "none, so that it is cut short")
+
+
+_FORMATS: dict[str, Callable[[BinaryIO, bytes, int], bool]] = {
+    ".safetensors": _check_safetensors,
+    ".sft": _check_safetensors,
+    ".gguf": _check_gguf,
+}
