@@ -65,7 +65,7 @@ class Document:
 def read(text: str) -> Document:
     """Return what a text says: JSON when it begins as JSON does, else YAML."""
     document = Document()
-    is_json = text.lstrip()[:1] in ("{", "[")
+    is_json = text.lstrip().startswith("{")
     if is_json and (mistake := _json_mistake(text)):
         document.mistakes.append(mistake)
         return document
