@@ -64,9 +64,11 @@ class Preparation:
             )
             for one in models
         ]
-        names = await self._library.bring(wants, holder)
-        keys = [(one["node_id"], one["name"]) for one in models]
-        return dict(zip(keys, names, strict=True))
+        brought = await self._library.bring(wants, holder)
+        return {
+            (one["node_id"], one["name"]): found.name
+            for one, found in zip(models, brought, strict=True)
+        }
 
     def release(self, holder: str) -> None:
         """Let go of what the job needed."""

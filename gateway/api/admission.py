@@ -13,6 +13,7 @@ from gateway.comfy import nodes
 from gateway.jobs.job import ModelInput
 from gateway.log import logger
 from gateway.media.inputs import RemoteInput
+from gateway.models.wanted import Want
 from gateway.schemas import Credential
 from gateway.storage import credentials
 
@@ -50,7 +51,7 @@ async def _admit_models(parts: Parts, workflow: graph.Graph) -> list[ModelInput]
     needed = graph.needed(workflow, parts.catalog.output_classes)
     refs = await parts.resolver.resolve(needed)
     for ref in refs:
-        parts.models.check(ref.url, ref.location)
+        parts.models.check(Want(url=ref.url, folder=ref.folder, location=ref.location))
     return [ref.as_input() for ref in refs]
 
 

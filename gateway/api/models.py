@@ -16,14 +16,12 @@ from gateway.api.middleware import json_response
 from gateway.api.model_schemas import DownloadRequest
 from gateway.api.parts import PARTS, Parts
 from gateway.log import logger
-from gateway.models.cache import Cached
-from gateway.models.library import Want
+from gateway.models.library import Brought
 from gateway.models.link_names import checked_folder, checked_name
+from gateway.models.wanted import Want
 from gateway.schemas import invalid_request
 from gateway.storage import credentials
 from gateway.storage.address import shown
-
-Brought = tuple[str, Cached]
 
 
 async def list_models(request: web.Request) -> web.Response:
@@ -43,8 +41,8 @@ async def post_download(request: web.Request) -> web.Response:
     parts.background.spawn(_bring(parts, want, arrival), is_resumable=True)
     if not asked.wait:
         return json_response({**body, "filename": want.name, "status": "started"}, 202)
-    name, cached = await arrival
-    told = {"filename": name, "status": "completed", "size": cached.size}
+    brought = await arrival
+    told = {"filename": brought.name, "status": "completed", "size": brought.size}
     return json_response({**body, **told, "duration": round(time.monotonic() - began, 3)})
 
 
@@ -61,9 +59,8 @@ async def _want(parts: Parts, asked: DownloadRequest) -> Want:
     folder = checked_folder(asked.model_type, await parts.folders.names())
     if asked.filename is not None:
         _check_filename(asked.filename)
-    parts.models.check(asked.url, "url")
     url, found = credentials.taken_out(asked.url)
-    return Want(
+    want = Want(
         url=url,
         folder=folder,
         name=asked.filename,
@@ -71,6 +68,8 @@ async def _want(parts: Parts, asked: DownloadRequest) -> Want:
         sha256=asked.sha256 and asked.sha256.lower(),
         location="url",
     )
+    parts.models.check(want)
+    return want
 
 
 def _check_filename(name: str) -> None:
@@ -86,7 +85,7 @@ def _check_filename(name: str) -> None:
 async def _bring(parts: Parts, want: Want, arrival: asyncio.Future[Brought]) -> None:
     holder = f"download-{uuid.uuid4().hex}"
     try:
-        brought = await parts.models.fetch(want, holder)
+        [brought] = await parts.models.bring([want], holder)
     except errors.GatewayError as failure:
         logger.warning("a download failed", url=shown(want.url), error=failure.message)
         _tell(arrival, failure)

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from gateway.models.cache import Cache, Cached, Wanted
+from gateway import errors
+from gateway.models import names
+from gateway.models.cache import Cache
 from gateway.models.links import Links
-from gateway.schemas import Auth
+from gateway.models.repositories import Repositories
+from gateway.models.wanted import Cached, Want
+from gateway.storage import address
+from gateway.storage.failures import TransferFailed
 from gateway.storage.providers import Providers
 
+__all__ = ["Brought", "Library", "Want"]
 
-@dataclass(frozen=True, kw_only=True)
-class Want:
-    """A URL that shall be listed by ComfyUI in a folder of models."""
 
-    url: str
-    folder: str
-    #: The name in that folder; None: the cache's.
-    name: str | None = None
-    auth: Auth | None = None
-    #: Hex, when whoever asks knows it.
-    sha256: str | None = None
-    #: Where the caller finds the URL in its request.
-    location: str | None = None
+@dataclass(frozen=True)
+class Brought:
+    """What ComfyUI lists: a file, or the folder of a repository; `size` in bytes."""
+
+    name: str
+    size: int
 
 
 class Library:
@@ -32,44 +34,62 @@ class Library:
 
     def __init__(self, providers: Providers, cache: Cache, links: Links) -> None:
         self._providers = providers
+        self._repositories = Repositories(providers)
         self.cache = cache
         self.links = links
 
-    def check(self, url: str, location: str | None = None) -> None:
-        """Raise what can be told of a URL without asking its host."""
-        self._providers.check(url, location)
+    def check(self, want: Want) -> None:
+        """Raise what can be told without asking anyone: InvalidInput, ModelNotFetched."""
+        if not self._repositories.holds(want):
+            self._providers.check(want.url, want.location)
 
-    async def bring(self, wants: Sequence[Want], holder: str) -> list[str]:
-        """Return the names that ComfyUI lists, in the order of `wants`; fetched in parallel.
+    async def bring(self, wants: Sequence[Want], holder: str) -> list[Brought]:
+        """Return what ComfyUI lists now, in the order of `wants`; fetched in parallel.
 
         The files are kept until `release(holder)`. Raises ModelNotFetched, ModelInvalid,
         ModelTooLarge, CredentialsRefused, LinkOccupied, InvalidInput, StorageFull.
         """
+        parts = [await self._parts(want) for want in wants]
+        files = [file for part in parts for file in part]
+        found = await self.cache.get_all([file.file for file in files], holder)
+        await self._link_all(list(zip(files, found, strict=True)))
+        rest = iter(found)
+        return [
+            self._brought(want, list(itertools.islice(rest, len(part))))
+            for want, part in zip(wants, parts, strict=True)
+        ]
+
+    def _brought(self, want: Want, files: list[Cached]) -> Brought:
+        size = sum(file.size for file in files)
+        if self._repositories.holds(want):
+            return Brought(self._repositories.name_of(want), size)
+        return Brought(want.name or files[0].name, size)
+
+    async def _parts(self, want: Want) -> list[Want]:
+        if not self._repositories.holds(want):
+            return [want]
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._get(want, holder)) for want in wants]
-        except BaseExceptionGroup as failures:
-            # One reason is answered: the first that failed, which is what cancelled the others.
-            raise failures.exceptions[0] from None
-        found = [task.result() for task in tasks]
-        return await asyncio.to_thread(self._linked, list(zip(wants, found, strict=True)))
+            return await self._repositories.files(want)
+        except TransferFailed as failure:
+            shown = address.shown(want.url)
+            raise failure.told(shown, want.location, errors.ModelNotFetched) from failure
 
-    async def fetch(self, want: Want, holder: str) -> tuple[str, Cached]:
-        """Return the name that ComfyUI lists, and the file; raises as `bring`."""
-        cached = await self._get(want, holder)
-        return await asyncio.to_thread(self._link, want, cached), cached
+    async def _link_all(self, pairs: list[tuple[Want, Cached]]) -> None:
+        paths = await asyncio.to_thread(lambda: [self._link(*pair) for pair in pairs])
+        for (want, _), path in zip(pairs, paths, strict=True):
+            if path is not None:
+                self.cache.note_link(names.stem(want.url), path)
 
-    async def _get(self, want: Want, holder: str) -> Cached:
-        return await self.cache.get(Wanted(want.url, want.auth, want.sha256, want.location), holder)
-
-    def _linked(self, pairs: list[tuple[Want, Cached]]) -> list[str]:
-        return [self._link(want, cached) for want, cached in pairs]
-
-    def _link(self, want: Want, cached: Cached) -> str:
+    def _link(self, want: Want, cached: Cached) -> Path | None:
+        """Return the link that was made; None when ComfyUI finds the file already."""
         name = want.name or cached.name
-        if not self.links.is_current(want.folder, name, cached.device, cached.inode):
-            self.links.ensure(want.folder, name, cached.path)
-        return name
+        if self.links.is_current(want.folder, name, cached.device, cached.inode):
+            return None
+        try:
+            return self.links.ensure(want.folder, name, cached.path)
+        except errors.GatewayError as failure:
+            failure.location = want.location
+            raise
 
     def loosen(self, holder: str) -> None:
         """Keep the holder's files only while there is room: its turn has not come."""

@@ -10,8 +10,10 @@ from typing import Protocol, Self
 
 from gateway import errors
 from gateway.config import Settings
+from gateway.schemas import Auth
 from gateway.storage import address
 from gateway.storage.guard import NetworkGuard
+from gateway.storage.hf_files import RepoFile
 from gateway.storage.http import HttpProvider
 from gateway.storage.provider import Provider, ProviderName
 
@@ -81,6 +83,20 @@ class Providers:
             failure.location = location
             raise
         provider.check(url, location)
+
+    def is_repo(self, url: str) -> bool:
+        """Whether a URL is a whole repository of Hugging Face."""
+        from gateway.storage import hf_address
+
+        return hf_address.is_repo(url, self._settings.hf_endpoint)
+
+    async def list_repo(self, url: str, auth: Auth | None) -> list[RepoFile]:
+        """Return the files of a repository that its loader reads; raises TransferFailed."""
+        from gateway.storage.huggingface import HuggingFaceProvider
+
+        hub = self.of("hf://")
+        assert isinstance(hub, HuggingFaceProvider)
+        return await hub.list_repo(url, auth)
 
     def _name_of(self, url: str) -> ProviderName:
         from gateway.storage import civitai, hf_address
