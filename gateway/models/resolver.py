@@ -204,8 +204,9 @@ class Resolver:
             return model_refs(workflow, await self._facts(workflow), self._given)
 
     async def _facts(self, workflow: graph.Graph) -> Facts:
-        settled = dict(self._settled)
-        asked = {pair for pair in _doubtful(workflow) if pair not in settled}
+        doubtful = set(_doubtful(workflow))
+        settled = {pair: self._settled[pair] for pair in doubtful if pair in self._settled}
+        asked = doubtful - settled.keys()
         if not asked:
             return Facts(settled=settled)
         combos = await self._comfy.combos({class_type for class_type, _ in asked})

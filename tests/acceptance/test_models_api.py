@@ -7,6 +7,7 @@ import base64
 import collections
 import hashlib
 import json
+import signal
 import struct
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,7 +19,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.acceptance.conftest import Answer, Gateway
-from tests.docs.running import ROOT
+from tests.docs.running import ROOT, running_gateway
 from tests.waiting import wait_until
 
 ENGINE = ROOT / "tests" / "child_programs" / "engine_with_custom_nodes.py"
@@ -442,6 +443,21 @@ class TestCache:
             return not (await files(gateway))[cached_name(used)]["pins"]
 
         await wait_until(is_free, description="nobody needs it")
+
+
+class TestStop:
+    async def test_nobody_waits_for_a_download(self, host: Host, tmp_path: Path) -> None:
+        url = f"{host.url}/gated/stopped.safetensors"
+        async with running_gateway(tmp_path, ALLOW_PRIVATE_NETWORKS="127.0.0.0/8") as running:
+            process: Any = running.process
+            gateway = Gateway(running.url, process, tmp_path)
+            waiting = asyncio.create_task(download(gateway, url))
+            assert (await download(gateway, f"{url}?other", wait=False)).status == 202
+            await wait_until(lambda: host.asked(url) > 1, description="both are fetched")
+            running.process.send_signal(signal.SIGTERM)
+            answer = await waiting
+            assert (answer.status, answer.json["code"]) == (503, "draining")
+            assert await asyncio.wait_for(running.process.wait(), 10) == 0
 
 
 class TestCommands:
