@@ -41,6 +41,23 @@ def credential(**auth: Any) -> dict[str, Any]:
         credential(type="basic", username="u", password=SECRET),
         credential(type="header", header_name="X-Key", header_value=SECRET),
         credential(type="query", query_param="key", query_value=SECRET),
+        credential(type="s3", access_key_id="a", secret_access_key=SECRET, region="auto"),
+        {"s3": {"bucket": "b", "prefix": ""}},
+        {"s3": {"bucket": "my-b.ucket_1", "prefix": "a/b c-", "async": True, "presign_s": 604800}},
+        {"gcs": {"bucket": "b", "prefix": "x/", "presign_s": 1}},
+        {"azure_blob_upload": {"container": "c"}},
+        {"azure_blob_upload": {"container": "c", "blob_prefix": "x/", "presign_s": None}},
+        {"hf_upload": {"repo": "name"}},
+        {
+            "hf_upload": {
+                "repo": "owner/na.me",
+                "repo_type": "dataset",
+                "revision": "refs/pr/1",
+                "directory": "/a/b",
+                "async": False,
+            }
+        },
+        {"http_upload": {"url_prefix": "HTTP://u:p@host:8/x/?a=b"}},
         dict.fromkeys(LATER),
     ],
     ids=lambda fields: str(fields)[:40],
@@ -65,6 +82,33 @@ def test_right_requests(fields: dict[str, Any]) -> None:
         ({"convert_output": {"format": "gif"}}, "convert_output.format"),
         ({"convert_output": {"format": "png", "x": 1}}, "convert_output.x"),
         ({"extra_data": 5}, "extra_data"),
+        ({"s3": []}, "s3"),
+        ({"s3": {"prefix": ""}}, "s3.bucket"),
+        ({"s3": {"bucket": "b"}}, "s3.prefix"),
+        ({"s3": {"bucket": "b/c", "prefix": ""}}, "s3.bucket"),
+        ({"s3": {"bucket": "", "prefix": ""}}, "s3.bucket"),
+        ({"s3": {"bucket": "b", "prefix": "a?b"}}, "s3.prefix"),
+        ({"s3": {"bucket": "b", "prefix": "a\nb"}}, "s3.prefix"),
+        ({"s3": {"bucket": "b", "prefix": "", "async": 1}}, "s3.async"),
+        ({"s3": {"bucket": "b", "prefix": "", "is_async": True}}, "s3.is_async"),
+        *(
+            ({"gcs": {"bucket": "b", "prefix": "", "presign_s": value}}, "gcs.presign_s")
+            for value in (0, -1, 604801, 1.5, "60", True)
+        ),
+        ({"azure_blob_upload": {"container": ""}}, "azure_blob_upload.container"),
+        ({"azure_blob_upload": {"container": "c", "prefix": ""}}, "azure_blob_upload.prefix"),
+        *(
+            ({"hf_upload": {"repo": repo}}, "hf_upload.repo")
+            for repo in ("", "a/b/c", "../x", "a b")
+        ),
+        ({"hf_upload": {"repo": "r", "repo_type": "space"}}, "hf_upload.repo_type"),
+        ({"hf_upload": {"repo": "r", "revision": ""}}, "hf_upload.revision"),
+        ({"hf_upload": {"repo": "r", "directory": "/a/../b"}}, "hf_upload.directory"),
+        ({"hf_upload": {"repo": "r", "presign_s": 5}}, "hf_upload.presign_s"),
+        *(
+            ({"http_upload": {"url_prefix": url}}, "http_upload.url_prefix")
+            for url in ("", "host/x", "ftp://host", "https://", "https://h/a b", "https://h/#a")
+        ),
         (credential(type="magic"), "credentials.0.auth"),
         (credential(type="bearer"), "credentials.0.auth.bearer.token"),
         (
@@ -118,11 +162,20 @@ def test_what_comes_later_is_refused(name: str) -> None:
     assert (told["code"], told["location"]) == ("not_yet_supported", name)
 
 
-def test_keys_of_buckets_come_later() -> None:
-    auth = credential(type="s3", access_key_id="a", secret_access_key=SECRET)
-    told = refused({"prompt": PROMPT, **auth})
-    assert told["code"] == "not_yet_supported"
-    assert SECRET not in str(told)
+def test_the_outputs_go_to_one_destination() -> None:
+    both = {"s3": {"bucket": "b", "prefix": ""}, "http_upload": {"url_prefix": "https://h"}}
+    told = refused({"prompt": PROMPT, **both})
+    assert (told["code"], told["location"]) == ("invalid_request", "http_upload")
+    assert "s3, http_upload" in told["message"]
+    assert told["hint"] == "Give one of them."
+    parse_prompt({"prompt": PROMPT, **both, "s3": None}, strict=True)
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_whether_the_answer_waits(is_async: bool) -> None:
+    upload = {"hf_upload": {"repo": "o/r", "async": is_async}}
+    assert parse_prompt({"prompt": PROMPT, **upload}, strict=True)[0].is_async is is_async
+    assert parse_prompt({"prompt": PROMPT}, strict=True)[0].is_async is False
 
 
 def test_unknown_fields_are_told_or_refused() -> None:

@@ -115,6 +115,25 @@ async def test_a_success_shows_no_marks_and_some_errors(tmp_path: Path) -> None:
     assert told["node_errors"] == {"2": {}}
 
 
+async def test_what_was_uploaded_is_told_by_its_url(tmp_path: Path) -> None:
+    job = done(tmp_path, [3, 4], presigned_urls=["https://signed"])
+    job.result["outputs"][0] |= {"uploaded_to": 's3://b/"é.png', "source": "/host/0.png"}
+    Path(job.result["outputs"][0]["path"]).unlink()
+    body = answer.success(job)
+    raw = await read(body)
+    assert len(raw) == body.length
+    told = json.loads(raw)
+    assert told["images"][0] == 's3://b/"é.png'
+    assert len(base64.b64decode(told["images"][1])) == 4
+    assert told["outputs"][0]["uploaded_to"] == 's3://b/"é.png'
+    assert "uploaded_to" not in told["outputs"][1]
+    assert told["presigned_urls"] == ["https://signed"]
+    assert "/host/" not in raw.decode()
+    record = answer.record(job, {}, None)
+    assert record["presigned_urls"] == ["https://signed"]
+    assert record["outputs"] == told["outputs"]
+
+
 @pytest.mark.parametrize(
     ("state", "progress", "expected"),
     [
