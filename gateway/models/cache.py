@@ -7,7 +7,7 @@ import contextlib
 import copy
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -117,11 +117,9 @@ class Cache:
         stem = names.stem(wanted.url)
         is_new = self._pins.pin(stem, holder)
         try:
-            return self._at_hand(stem, wanted) or await self._brought(stem, wanted)
+            return self._at_hand(stem, wanted) or await self._brought(stem, wanted, holder)
         except BaseException:
-            if is_new:
-                self._pins.drop(stem, holder)
-                self._room.wake()
+            self._drop([stem] if is_new else [], holder)
             raise
 
     async def get_all(self, wants: Sequence[Wanted], holder: str) -> list[Cached]:
@@ -129,15 +127,37 @@ class Cache:
 
         While one of them waits for room, one who has waited longer may take the others.
         """
-        while True:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self.get(wanted, holder)) for wanted in wants]
-            except BaseExceptionGroup as failures:
-                # One reason is answered: the first that failed, which cancelled the others.
-                raise failures.exceptions[0] from None
-            if all(holder in self._pins.firm(names.stem(wanted.url)) for wanted in wants):
-                return [task.result() for task in tasks]
+        stems = [names.stem(wanted.url) for wanted in wants]
+        new = {stem for stem in stems if self._pins.pin(stem, holder)}
+        try:
+            found = list(map(self._at_hand, stems, wants))
+            while None in found:
+                lacking = [one for one, at_hand in zip(wants, found, strict=True) if not at_hand]
+                await self._gathered(lacking, holder)
+                found = [self._still_here(stem, holder) for stem in stems]
+        except BaseException:
+            self._drop(new, holder)
+            raise
+        return [one for one in found if one is not None]
+
+    async def _gathered(self, wants: Sequence[Wanted], holder: str) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for wanted in wants:
+                    group.create_task(self.get(wanted, holder))
+        except BaseExceptionGroup as failures:
+            # One reason is answered: the first that failed, which cancelled the others.
+            raise failures.exceptions[0] from None
+
+    def _drop(self, stems: Iterable[str], holder: str) -> None:
+        for stem in stems:
+            self._pins.drop(stem, holder)
+        self._let_go()
+
+    def _still_here(self, stem: str, holder: str) -> Cached | None:
+        file = self._index.of_stem(stem)
+        is_kept = holder in self._pins.firm(stem)
+        return self._taken(file, is_hit=False) if file and is_kept else None
 
     def _at_hand(self, stem: str, wanted: Wanted) -> Cached | None:
         """Return a file at the cost of one stat; None when there is more to it."""
@@ -160,8 +180,10 @@ class Cache:
         try:
             # On the loop: a hop to a thread costs more than the look itself.
             now = file_of(file.name, os.stat(path, follow_symlinks=False))
-        except OSError:
+        except FileNotFoundError:
             self._index.forget(file.name)
+            return None
+        except OSError:
             return None
         if (now.size, now.inode) != (file.size, file.inode):
             self._index.add(now)
@@ -173,11 +195,13 @@ class Cache:
             metrics.cache_hits_total.inc()
         return Cached(file.name, path, file.size, file.device, file.inode)
 
-    async def _brought(self, stem: str, wanted: Wanted) -> Cached:
+    async def _brought(self, stem: str, wanted: Wanted, holder: str) -> Cached:
         # Who gives other credentials, or another sum, shall not fail with the others.
         key = (stem, self._access.digest(wanted), wanted.sha256)
         self._stirred.set()
         while True:
+            # Anew in each round: one who has waited longer may have taken the file.
+            self._pins.pin(stem, holder)
             try:
                 file, is_fresh = await self._flights.join(key, lambda: self._flown(stem, wanted))
             except errors.GatewayError as failure:
@@ -234,6 +258,7 @@ class Cache:
 
     async def entries(self) -> list[EntryShown]:
         """Return the files, the most recently used first."""
+        await self._refresh()
         files = list(self._index.oldest_first())[::-1]
         unread = [file for file in files if file.record is None]
         read = await asyncio.to_thread(self._records, [file.stem for file in unread])
@@ -260,6 +285,7 @@ class Cache:
 
     async def delete(self, name: str) -> None:
         """Delete a file. Raises CacheEntryNotFound, CacheEntryInUse."""
+        await self._refresh()
         file = self._index.named(name)
         if file is None:
             if self._room.is_fetching(names.stem_of(name) or ""):
@@ -272,6 +298,7 @@ class Cache:
 
     async def prune(self, older_than_s: float | None = None) -> list[str]:
         """Delete what no job needs, or of that what was last used so long ago; returns names."""
+        await self._refresh()
         elsewhere = await self._room.in_use_elsewhere()
         before = time.time() - older_than_s if older_than_s is not None else float("inf")
         files = [
@@ -283,6 +310,10 @@ class Cache:
             and file.stem not in elsewhere.pinned
         ]
         return [file.name for file in await self._room.remove(files)]
+
+    async def _refresh(self) -> None:
+        with contextlib.suppress(OSError):
+            await self._room.refresh()
 
     def _is_needed(self, file: File) -> bool:
         return self._pins.is_firm(file.stem) or self._room.is_fetching(file.stem)
@@ -314,6 +345,7 @@ class Cache:
         claims.remove_stale(self._layout.partial)
         for folder in (self._layout.cache, self._layout.partial):
             remove_leftovers(folder, time.time())
+        self._shelf.clear_up(time.time())
 
     def _tell_removed(self, file: File) -> None:
         path = self._layout.cache / file.name

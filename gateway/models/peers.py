@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 import uuid
 from collections.abc import Set
 from dataclasses import dataclass
@@ -40,9 +41,15 @@ class Peers:
         self._folder = folder
         self._path = folder / f"{uuid.uuid4().hex}.json"
         self._written: tuple[Set[str], Set[str]] | None = None
+        # The heartbeat and a download may both have something to say.
+        self._lock = threading.Lock()
 
     def write(self, pinned: Set[str], recent: Set[str]) -> None:
         """Tell the others; costs a touch when nothing has changed. Raises OSError."""
+        with self._lock:
+            self._write(pinned, recent)
+
+    def _write(self, pinned: Set[str], recent: Set[str]) -> None:
         if (pinned, recent) == self._written:
             with contextlib.suppress(FileNotFoundError):
                 os.utime(self._path)

@@ -143,6 +143,11 @@ class Room:
         async with self._alone():
             return await _whole(self._removed(files, if_unused=False))
 
+    async def refresh(self) -> None:
+        """Take notice of what other processes brought and removed. Raises OSError."""
+        async with self._alone():
+            await self._surveyed()
+
     async def in_use_elsewhere(self) -> InUse:
         """Return what other processes that share the folder need."""
         return await asyncio.to_thread(self._peers.read)
@@ -295,6 +300,10 @@ class Room:
         files = [file for one in plan if (file := self._index.named(one.name)) is not None]
         gone = await _whole(self._removed(files, if_unused=True))
         metrics.cache_evictions_total.inc(len(gone))
+        for file in gone:
+            # Its holders wait, too; when they need it they ask again.
+            for holder in self._pins.firm(file.stem):
+                self._pins.drop(file.stem, holder)
         return len(parts) + len(gone) == len(plan)
 
     async def _discarded(self, stem: str) -> bool:
@@ -317,8 +326,6 @@ class Room:
                 self._index.use(file, used_at)
                 continue
             self._index.forget(file.name)
-            for holder in self._pins.firm(file.stem):
-                self._pins.drop(file.stem, holder)
             gone.append(file)
             self.on_removed(file)
         self._count()

@@ -13,10 +13,11 @@ from gateway.models import names, record
 from gateway.models.index import File
 from gateway.models.layout import Layout
 from gateway.storage.claim import claims
-from gateway.storage.partfile import sync_folder
+from gateway.storage.partfile import LEFTOVER_AGE_S, sync_folder
 
 #: A file touched this much later than we know, in seconds, was used by another process.
 _OTHERS_USE_S = 1.0
+_STEM = names.STEM_LENGTH
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,23 @@ class Shelf:
         for folder in (self.layout.partial, self.layout.records, self.layout.pins):
             folder.mkdir(parents=True, exist_ok=True)
 
+    def clear_up(self, now: float) -> None:
+        """Remove the crumbs of killed processes; `now` in seconds since the epoch."""
+        partial = self.layout.partial
+        crumbs = [
+            *(
+                path
+                for path in partial.glob("*.json*")
+                if not self.layout.part(path.name[:_STEM]).exists()
+            ),
+            *self.layout.records.glob(".*.tmp"),
+            *self.layout.pins.glob("*.tmp"),
+        ]
+        for path in crumbs:
+            with contextlib.suppress(OSError):
+                if now - path.stat().st_mtime > LEFTOVER_AGE_S:
+                    path.unlink()
+
     def scan(self) -> list[File]:
         """Return every file, the least recently used first. Raises OSError."""
         self._seen = self._mtime()
@@ -74,7 +92,7 @@ class Shelf:
     def seen(self, name: str) -> File | None:
         """Return a file as it is now; None when there is none."""
         path = self.layout.cache / name
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError):
             return file_of(name, os.stat(path, follow_symlinks=False))
         return None
 

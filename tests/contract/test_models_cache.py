@@ -131,7 +131,7 @@ async def test_one_job_cannot_need_more_than_there_is(host: Host, tmp_path: Path
     urls = [host.on(f"/{at}.safetensors", safetensors(2 * MB, at)) for at in range(2)]
     async with caching(tmp_path, 3 * MB) as place:
         await get(place, urls[0])
-        with pytest.raises(errors.ModelTooLarge, match="beside 2[.]00 MB that the same job"):
+        with pytest.raises(errors.ModelTooLarge, match=r"beside 2\.00 MB that the same job"):
             await get(place, urls[1])
         place.cache.release("job")
         await get(place, urls[1])
