@@ -78,7 +78,7 @@ async def _cached(address: Address) -> None:
     columns = ("NAME", "SIZE", "LAST USED (UTC)", "PINS", "LINKS", "URL")
     screen.show_table(columns, [caching.row(file, screen.size) for file in found["files"]])
     limit = f" of {screen.size(found['limit'])}" if found["limit"] else ""
-    screen.show_notes([f"{len(found['files'])} files, {screen.size(found['size'])}{limit}."])
+    screen.show_notes([f"{_files(len(found['files']))}, {screen.size(found['size'])}{limit}."])
 
 
 @cache_app.command("prune")
@@ -101,7 +101,7 @@ async def _prune(address: Address, age: float | None) -> None:
         deleted = await caching.prune(client, age)
     screen.show_lines([file["name"] for file in deleted])
     freed = sum(file["size"] for file in deleted)
-    screen.show_notes([f"{len(deleted)} files deleted, {screen.size(freed)} freed."])
+    screen.show_notes([f"{_files(len(deleted))} deleted, {screen.size(freed)} freed."])
 
 
 @cache_app.command("verify")
@@ -111,6 +111,10 @@ def cache_verify() -> None:
 
     checked, problems = caching.verify(setting.read().cache)
     screen.show_lines(problems)
-    screen.show_notes([f"{checked} files were read, {len(problems)} are not whole."])
+    screen.show_notes([f"{_files(checked)} read, {len(problems)} not whole."])
     if problems:
         raise typer.Exit(1)
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"

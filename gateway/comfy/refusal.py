@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 from gateway import errors
+from gateway.comfy.nodes import listed
+
+_CLOSEST = 5
 
 
 def refused(answer: dict[str, Any]) -> errors.GatewayError:
@@ -20,8 +24,26 @@ def refused(answer: dict[str, Any]) -> errors.GatewayError:
     told, location = _first_of(node_errors)
     sentence = ": ".join(part for part in (message, details, told) if part)
     return errors.InvalidGraph(
-        f"ComfyUI refused the workflow: {sentence}", location=location, node_errors=node_errors
+        f"ComfyUI refused the workflow: {sentence}",
+        hint=_closest(node_errors),
+        location=location,
+        node_errors=node_errors,
     )
+
+
+def _closest(node_errors: dict[str, Any]) -> str | None:
+    """Return the names most like the first that is in no list, where ComfyUI shows the list."""
+    for entry in node_errors.values():
+        for error in entry.get("errors") or [] if isinstance(entry, dict) else []:
+            extra = error.get("extra_info") if isinstance(error, dict) else None
+            if not isinstance(extra, dict) or error.get("type") != "value_not_in_list":
+                continue
+            allowed = listed(extra.get("input_config"))
+            if allowed:
+                given = str(extra.get("received_value"))[:300]
+                found = difflib.get_close_matches(given, map(str, allowed), _CLOSEST, 0.4)
+                return f"The closest: {', '.join(found)}." if found else None
+    return None
 
 
 def _first_of(node_errors: dict[str, Any]) -> tuple[str, str | None]:

@@ -184,6 +184,13 @@ class TestByUrl:
         assert "The closest: sdxl_vae.safetensors" in answer.told
         assert "models folder 'vae'" in answer.told
 
+    async def test_a_plain_name_of_a_custom_node(self, gateway: Gateway) -> None:
+        link(gateway, "loras", "style_v1.safetensors").write_bytes(weights("style"))
+        body = prompt("Style / Loader", "weights", "style-v1.safetensors")
+        answer = await gateway.ask(body=body)
+        assert (answer.status, answer.json["code"]) == (422, "invalid_graph")
+        assert "The closest: style_v1.safetensors" in answer.told
+
     @pytest.mark.parametrize(
         ("path", "code", "says"),
         [
