@@ -33,6 +33,7 @@ from gateway.jobs.store import Store, open_store
 from gateway.jobs.vault import Vault
 from gateway.jobs.waiters import Waiters
 from gateway.log import logger
+from gateway.manifest import schema
 from gateway.media.destinations import azure_account
 from gateway.media.inputs import Inputs
 from gateway.media.outputs import Folders
@@ -40,8 +41,9 @@ from gateway.media.uploads import Uploads
 from gateway.models.cache import Cache
 from gateway.models.library import Library
 from gateway.models.links import Links
-from gateway.models.resolver import Resolver, parse_model_inputs
+from gateway.models.resolver import Resolver
 from gateway.preparation import Preparation
+from gateway.provisioning import Provisioning
 from gateway.runner import Runner
 from gateway.storage.download import Downloader
 from gateway.storage.fetcher import Fetcher
@@ -77,9 +79,11 @@ class Gateway:
     supervisor: Supervisor
     worker: Worker
     waiters: Waiters
+    provisioning: Provisioning
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.manifest = schema.load(settings)
         self.keyring = Keyring.load(settings.api_keys, settings.api_keys_file)
         self.vault = Vault()
         self.background = Background()
@@ -151,6 +155,7 @@ class Gateway:
         async with Cache.open(settings, downloader, self.providers, self.events.notify) as cache:
             self.library = Library(self.providers, cache, links)
             self.preparation = Preparation(self.inputs, self.library, settings.inputs)
+            self.provisioning = Provisioning(settings, self.manifest, self.library)
             yield
 
     async def _open_comfy(self, _: web.Application) -> AsyncIterator[None]:
@@ -168,7 +173,7 @@ class Gateway:
                 on_hang=self._on_hang,
             )
             self.folders = ModelFolders(settings.comfy_url, session, MODEL_FOLDERS)
-            self.resolver = Resolver(self.folders, parse_model_inputs(settings.model_inputs))
+            self.resolver = Resolver(self.folders, self.provisioning.model_inputs())
             self.runner = Runner(
                 self.comfy,
                 self.preparation,
@@ -185,10 +190,11 @@ class Gateway:
                 session,
                 warm_up=self._warm_up,
                 on_restart=lambda reason: metrics.child_restarts_total.labels(reason).inc(),
+                install=self.provisioning.before_start,
             )
             self.supervisor.on_change(self._engine_changed)
             await self.supervisor.start()
-            async with self._running(self._follow_child()):
+            async with self._running(self._follow_child()), self._running(self._follow_manifest()):
                 yield
             await self.supervisor.stop()
             await self.comfy.disconnect("The gateway is stopping.")
@@ -322,9 +328,21 @@ class Gateway:
     async def _on_hang(self, reason: str) -> None:
         await self.supervisor.restart(reason)
 
+    async def _follow_manifest(self) -> None:
+        await self.provisioning.after_start(self.supervisor.wait_ready)
+        await asyncio.Event().wait()
+
     async def _follow_child(self) -> None:
-        """End with the child where ALWAYS_RESTART_COMFYUI=false asks for that."""
-        self.exit_code = await self.supervisor.wait_gave_up()
+        """End with the child where ALWAYS_RESTART_COMFYUI or ON_MANIFEST_ERROR asks for that."""
+        try:
+            self.exit_code = await self.supervisor.wait_gave_up()
+        except errors.InstallFailed as failure:
+            logger.critical(
+                "ComfyUI is not started: the manifest could not be carried out",
+                reason=failure.message,
+                hint=failure.hint or "ON_MANIFEST_ERROR=skip starts it all the same.",
+            )
+            self.exit_code = 1
         self.stopping.set()
         await asyncio.Event().wait()
 

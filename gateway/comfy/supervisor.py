@@ -31,6 +31,7 @@ __all__ = ["Snapshot", "Supervisor"]
 
 _LONGEST_PORT_PAUSE_S = 10.0
 _Act = Callable[..., Awaitable[None]]
+Install = Callable[[Callable[[str], None]], Awaitable[None]]
 
 
 class Supervisor:
@@ -43,15 +44,20 @@ class Supervisor:
         *,
         warm_up: Callable[[], Awaitable[None]],
         on_restart: Callable[[str], None],
+        install: Install | None = None,
         timings: Timings | None = None,
     ) -> None:
-        """`session` must not trust the environment: a proxy is not for the child."""
+        """`session` must not trust the environment: a proxy is not for the child.
+
+        `install` is awaited before the first start; it gets whom to tell how far it is.
+        """
         self.snapshot = Snapshot(since=time.time())
         self._settings = settings
         self._timings = timings or timings_of(settings)
         self._probe = Probe(session, settings.comfy_url, self._timings)
         self._warm_up = warm_up
         self._on_restart = on_restart
+        self._install = install
         self._listeners: list[Callable[[Snapshot], None]] = []
         #: What is asked, and of which run; None = whichever.
         self._mailbox: asyncio.Queue[tuple[int | None, _Act, tuple[Any, ...]]] = asyncio.Queue()
@@ -76,14 +82,20 @@ class Supervisor:
         """Begin to start ComfyUI; returns at once."""
         self._owner = asyncio.create_task(self._own(), name="supervisor")
         self._owner.add_done_callback(self._owner_ended)
-        self._ask(None, self._begin)
+        if self._install is None:
+            self._ask(None, self._begin)
+        else:
+            self._beside(self._begin_after_install(self._install))
 
     async def wait_ready(self) -> None:
         """Wait until jobs may be sent."""
         await self._is_ready.wait()
 
     async def wait_gave_up(self) -> int:
-        """Wait until no restart will follow; return the exit code to end with."""
+        """Wait until no start will follow; return the exit code to end with.
+
+        Raises InstallFailed when ComfyUI lacks what it was to be started with.
+        """
         return await asyncio.shield(self._gave_up)
 
     async def restart(self, reason: str) -> None:
@@ -268,6 +280,19 @@ class Supervisor:
         run = self._run
         await asyncio.sleep(delay)
         self._ask(run, self._begin)
+
+    async def _begin_after_install(self, install: Install) -> None:
+        run = self._run
+        try:
+            await install(lambda detail: self._ask(run, self._note, detail))
+        except errors.InstallFailed as failure:
+            self._ask(run, self._give_up, failure)
+        else:
+            self._ask(run, self._begin)
+
+    async def _give_up(self, failure: errors.InstallFailed) -> None:
+        self._tell(reason="comfyui_down", detail=failure.message)
+        self._gave_up.set_exception(failure)
 
     async def _watch_end(self, child: Child) -> None:
         run = self._run
