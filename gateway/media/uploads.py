@@ -120,10 +120,9 @@ class Uploads:
         auth = auth_for(destination, "x", given)
         try:
             self._providers.check(url, destination.location)
-            provider = self._providers.of(url)
+            missing = _missing(self._providers.of(url), url, auth)
         except (errors.InvalidInput, errors.InputNotFetched) as refused:
             raise _not_reachable(destination, refused) from None
-        missing = provider.is_configured(url, auth) if isinstance(provider, Configurable) else None
         if missing:
             raise errors.DestinationNotConfigured(missing, location=destination.location)
 
@@ -190,6 +189,13 @@ class Uploads:
             await self._tried(provider, file)
         except TransferFailed as failure:
             raise _failed(file, failure) from None
+        except errors.InvalidInput as failure:
+            # Such as credentials of a kind that the storage has no use for.
+            raise errors.UploadFailed(
+                f"{file.name} could not be uploaded to {file.told}: {failure.message}",
+                hint=failure.hint,
+                url=file.told,
+            ) from None
         except OSError as failure:
             raise errors.UploadFailed(
                 f"{file.name} could not be read from the disk: {failure.strerror or failure}.",
@@ -234,6 +240,10 @@ class Uploads:
                 # The files are where they were wanted: a link less does not undo that.
                 return None, f"No link to {file.told} could be made: {failure.verdict.reason}."
         return links, None
+
+
+def _missing(provider: Provider, url: str, auth: Auth | None) -> str | None:
+    return provider.is_configured(url, auth) if isinstance(provider, Configurable) else None
 
 
 async def _ended(older: asyncio.Task[None]) -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 from gateway import errors, metrics
 from gateway.media.destinations import Destination
 from gateway.media.uploads import PARALLEL, Patience, Uploaded, Uploads
-from gateway.schemas import BearerAuth, Credential
+from gateway.schemas import BearerAuth, Credential, S3Auth
 from gateway.storage.failures import TransferFailed, Verdict
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider
@@ -211,6 +211,14 @@ async def test_a_refusal_is_not_tried_again(host: Host, uploads: Uploads, made: 
         await uploads.upload(to(uploads, f"{host.url}/private"), made("a.png"), [])
     assert "credentials" in str(failure.value.hint)
     assert len(host.asked) == 1
+
+
+async def test_credentials_that_do_not_fit(host: Host, uploads: Uploads, made: Made) -> None:
+    auth = S3Auth(type="s3", access_key_id="a", secret_access_key="s3cr3t")
+    given = [Credential(url_pattern="**", auth=auth)]
+    with pytest.raises(errors.UploadFailed, match="type s3") as failure:
+        await uploads.upload(to(uploads, host.url), made("a.png"), given)
+    assert "s3cr3t" not in str(failure.value.to_dict())
 
 
 async def test_one_failure_ends_the_others(host: Host, uploads: Uploads, made: Made) -> None:
