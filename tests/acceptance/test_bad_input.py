@@ -447,12 +447,12 @@ async def test_every_wrong_field_is_told_at_once(gateway: Gateway) -> None:
     refused(await gateway.ask(body=body), 422, "invalid_request", "priority", "timeout")
 
 
-async def test_a_model_by_url(gateway: Gateway) -> None:
+async def test_a_model_by_url(gateway: Gateway, host: str) -> None:
     graph = empty_image()
     no_such_model(graph)
-    graph["3"]["inputs"]["vae_name"] = "https://example.org/vae.safetensors"
+    graph["3"]["inputs"]["vae_name"] = f"{host}/missing.png"
     answer = await gateway.ask(body={"prompt": graph})
-    refused(answer, 422, "not_yet_supported", "prompt.3.inputs.vae_name", "MODEL_DIR")
+    refused(answer, 400, "model_not_fetched", "prompt.3.inputs.vae_name", "404")
 
 
 async def test_an_unknown_field_is_named_in_a_warning(gateway: Gateway) -> None:
