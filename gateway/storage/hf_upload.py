@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 from typing import Any
 
 from gateway.storage.hf_address import File
-from gateway.storage.hf_library import library
-
-
-class UploadStopped(ValueError):
-    """The upload was given up."""
+from gateway.storage.hf_library import Stopped, library, stoppable
 
 
 class _Source(io.BufferedReader):
@@ -21,7 +18,7 @@ class _Source(io.BufferedReader):
 
     def read(self, size: int | None = -1, /) -> bytes:
         if self.is_stopped:
-            raise UploadStopped
+            raise Stopped
         return super().read(size)
 
 
@@ -34,35 +31,42 @@ class Upload:
         self._file = file
         self._path = source
         self._source: _Source | None = None
+        self._is_stopped = False
+        self._at_work = threading.Lock()
         self._operations: list[Any] = []
 
     def send(self) -> None:
         """Bring the content to the hub, where it is seen by nobody yet; small files wait."""
-        self._source = _Source(io.FileIO(self._path))
-        addition = library().CommitOperationAdd(self._file.path, self._source)
-        self._operations.append(addition)
-        # What the repository's .gitignore names would be left out without a word.
-        self._api().preupload_lfs_files(
-            additions=[addition], gitignore_content="", free_memory=False, **self._where()
-        )
+        with self._at_work, stoppable(lambda: self._is_stopped):
+            self._source = _Source(io.FileIO(self._path))
+            self._source.is_stopped = self._is_stopped
+            addition = library().CommitOperationAdd(self._file.path, self._source)
+            self._operations.append(addition)
+            # What the repository's .gitignore names would be left out without a word.
+            self._api().preupload_lfs_files(
+                additions=[addition], gitignore_content="", free_memory=False, **self._where()
+            )
 
     def commit(self) -> None:
         """Make the content part of the repository."""
         message = f"Upload {self._file.filename}"
-        self._api().create_commit(
-            operations=self._operations, commit_message=message, **self._where()
-        )
+        with self._at_work, stoppable(lambda: self._is_stopped):
+            self._api().create_commit(
+                operations=self._operations, commit_message=message, **self._where()
+            )
 
     def stop(self) -> None:
-        """Let nothing more be read."""
+        """Let nothing more be read or asked."""
+        self._is_stopped = True
         if self._source is not None:
             self._source.is_stopped = True
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, when nobody reads it any more."""
         self.stop()
-        if self._source is not None:
-            self._source.close()
+        with self._at_work:
+            if self._source is not None:
+                self._source.close()
 
     def _api(self) -> Any:
         return library().HfApi(endpoint=self._endpoint, token=self._token)

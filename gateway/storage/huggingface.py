@@ -93,7 +93,7 @@ class HuggingFaceProvider:
         """Raise InvalidInput when the URL names no file."""
         hf_address.file_of(url, self._endpoint, location)
 
-    def is_configured(self, auth: Auth | None) -> str | None:
+    def is_configured(self, url: str, auth: Auth | None) -> str | None:
         """Return what an upload lacks, as a sentence; None when it has all it needs."""
         if self._token_of(auth) is None:
             return f"There is no token for Hugging Face. {hf_errors.SIGN_IN}"
@@ -167,7 +167,8 @@ class HuggingFaceProvider:
                 await self._to_its_end(upload)
         finally:
             upload.stop()
-            await asyncio.get_running_loop().run_in_executor(self._threads, upload.close)
+            # Not waited for: a thread that is still at work may be slow to notice.
+            self._threads.submit(upload.close)
 
     async def _to_its_end(self, upload: Upload) -> None:
         committed = asyncio.ensure_future(self._in_thread(upload.commit, timeout_s=None))
@@ -175,7 +176,7 @@ class HuggingFaceProvider:
             await asyncio.shield(committed)
         except asyncio.CancelledError:
             upload.stop()
-            await asyncio.wait([committed])
+            await asyncio.gather(committed, return_exceptions=True)
             raise
 
     async def _asked(self, file: File, token: str | None) -> _Known:

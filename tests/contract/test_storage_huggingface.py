@@ -54,6 +54,12 @@ async def read(
         return b"".join([chunk async for chunk in reply.chunks()])
 
 
+async def until_asked(hub: Hub, path: str) -> None:
+    await wait_until(
+        lambda: any(path in asked.path for asked in hub.asked), description=f"asked for {path}"
+    )
+
+
 async def refusal(provider: HuggingFaceProvider, url: str, auth: Auth | None = None) -> Verdict:
     with pytest.raises(TransferFailed) as caught:
         await provider.stat(url, auth)
@@ -272,24 +278,44 @@ async def test_uploads_to_one_branch_do_not_overtake_each_other(
 async def test_a_cancelled_upload_is_not_committed(
     hub: Hub, provider: HuggingFaceProvider, tmp_path: Path
 ) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(BIG)
     hub.repository("org/out")
-    fifo = tmp_path / "source"
-    fifo.write_bytes(BIG)
-    task = asyncio.create_task(provider.write("hf://org/out/x", BEARER, fifo, ""))
-    await wait_until(lambda: any("preupload" in asked.path for asked in hub.asked))
+    hub.held["preupload"] = asyncio.Event()
+    task = asyncio.create_task(provider.write("hf://org/out/x", BEARER, source, ""))
+    await until_asked(hub, "/preupload/")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await provider.write("hf://org/out/y", BEARER, fifo, "")
-    assert set(hub.repository("org/out").commits[-1]) <= {"x", "y"}
-    assert "y" in hub.repository("org/out").commits[-1]
+    hub.held["preupload"].set()
+    await provider.write("hf://org/out/y", BEARER, source, "")
+    assert set(hub.repository("org/out").commits[-1]) == {"y"}
+
+
+async def test_a_commit_that_has_begun_is_waited_for(
+    hub: Hub, provider: HuggingFaceProvider, tmp_path: Path
+) -> None:
+    source, later = tmp_path / "source", tmp_path / "later"
+    source.write_bytes(BIG)
+    later.write_bytes(SMALL)
+    hub.repository("org/out")
+    hub.held["commit"] = asyncio.Event()
+    task = asyncio.create_task(provider.write("hf://org/out/x", BEARER, source, ""))
+    await until_asked(hub, "/commit/")
+    task.cancel()
+    superseding = asyncio.create_task(provider.write("hf://org/out/x", BEARER, later, ""))
+    hub.held["commit"].set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await superseding
+    assert hub.repository("org/out").commits[-2:] == [{"x": BIG}, {"x": SMALL}]
 
 
 async def test_an_upload_without_a_token_is_refused(
     hub: Hub, provider: HuggingFaceProvider, tmp_path: Path
 ) -> None:
-    assert "HF_TOKEN" in (provider.is_configured(None) or "")
-    assert provider.is_configured(BEARER) is None
+    assert "HF_TOKEN" in (provider.is_configured("hf://a/b/c", None) or "")
+    assert provider.is_configured("hf://a/b/c", BEARER) is None
     with pytest.raises(TransferFailed, match="there is no token"):
         await provider.write("hf://org/repo/x", None, tmp_path / "x", "")
     assert not hub.asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -75,6 +76,8 @@ class Hub:
     xet: set[str] = field(default_factory=set)
     #: Statuses that the next requests of a path's kind get: resolve, preupload, commit, cdn.
     faults: dict[str, list[int]] = field(default_factory=dict)
+    #: What requests of such paths wait for.
+    held: dict[str, asyncio.Event] = field(default_factory=dict)
 
     @property
     def endpoint(self) -> str:
@@ -89,11 +92,14 @@ class Hub:
     def sent_to(self, host: str) -> list[Asked]:
         return [asked for asked in self.asked if asked.host == host]
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:  # noqa: PLR0911 - one for each route
         path = request.rel_url.raw_path
         host = request.host.partition(":")[0]
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.asked.append(Asked(request.method, host, request.raw_path, headers))
+        for held, released in self.held.items():
+            if f"/{held}/" in path:
+                await released.wait()
         kind = next((kind for kind in self.faults if f"/{kind}/" in path), None)
         if kind is not None and self.faults[kind]:
             return web.Response(status=self.faults[kind].pop(0))
@@ -149,7 +155,9 @@ class Hub:
         headers["Location"] = f"http://localhost:{self.port}/cdn/{sha256}?Signature=signed"
         return web.Response(status=302, headers=headers)
 
-    async def _api(self, request: web.Request, path: str, *, is_known: bool) -> web.Response:
+    async def _api(  # noqa: PLR0911 - one for each answer
+        self, request: web.Request, path: str, *, is_known: bool
+    ) -> web.Response:
         kind, _, rest = path.partition("/")
         for what in ("preupload", "commit", "tree", "revision"):
             name, mark, revision = rest.partition(f"/{what}/")
