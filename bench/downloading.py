@@ -1,6 +1,7 @@
 """One download by the gateway's own engine, for the benches.
 
-Run it with: python -m bench.downloading URL FOLDER; it prints the seconds it took.
+Run it with: python -m bench.downloading URL FOLDER; it says when it is ready, begins with a line
+on its standard input, and prints the seconds it took.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ class Only:
 
 
 @contextlib.asynccontextmanager
-async def downloader() -> AsyncIterator[Downloader]:
+async def downloader(connections: int = 8) -> AsyncIterator[Downloader]:
     """Hold a downloader as the gateway has it."""
     http = HttpProvider(NetworkGuard(("*",)), proxies={})
     async with http.open():
-        yield Downloader(Only(http))
+        yield Downloader(Only(http), connections=connections)
 
 
 async def reserve(_: int) -> None:
@@ -49,13 +50,15 @@ def order(url: str, folder: Path, stem: str = STEM) -> Order:
     return Order(url=url, folder=folder, stem=stem, reserve=reserve, tell=lambda done, total: None)
 
 
-async def timed(url: str, folder: Path) -> tuple[float, Arrival]:
+async def timed(url: str, folder: Path, connections: int = 8) -> tuple[float, Arrival]:
     """Download; return the seconds it took, and what came."""
-    async with downloader() as found:
+    async with downloader(connections) as found:
         began = time.perf_counter()
         arrival = await found.run(order(url, folder))
         return time.perf_counter() - began, arrival
 
 
 if __name__ == "__main__":
+    print("ready", flush=True)
+    sys.stdin.readline()
     print(uvloop.run(timed(sys.argv[1], Path(sys.argv[2])))[0], flush=True)

@@ -23,7 +23,7 @@ from gateway.storage.guard import AddressRefused, GuardedResolver, NetworkGuard
 from gateway.storage.provider import WHOLE, ProviderName, Span, Stat
 
 MAX_REDIRECTS = 10
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 17
 _REDIRECTS = (301, 302, 303, 307, 308)
 #: The others turn an upload into a question.
 _UPLOAD_REDIRECTS = (307, 308)

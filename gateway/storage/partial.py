@@ -63,7 +63,7 @@ class PartialFile:
             return None
         here = found.here(journal.boot_id())
         there = os.fstat(self._file).st_size
-        if here is None or there > found.size or (here and here[-1][1] > there):
+        if not here or there > found.size or here[-1][1] > there:
             return None
         return found
 

@@ -21,7 +21,7 @@ from gateway.storage.spans import Piece, Range, Spans
 
 HEAD_BYTES = 1 << 16
 #: Bytes gathered before they are written; a slow source's wait no longer than the seconds.
-_BATCH_BYTES = 1 << 20
+_BATCH_BYTES = 1 << 19
 _BATCH_CHUNKS = 256
 _BATCH_S = 0.5
 #: Bytes after which a broken transfer has earned a fresh set of attempts.
@@ -172,10 +172,12 @@ class Transfer:
             raise self._explained(failure) from failure
 
     async def _confirm(self) -> None:
-        """Ask whether what is whole already is still what the source has, and gives us."""
-        found = await self._source.provider.stat(self._source.url, self._source.auth)
-        if self._stat is None or found.version != self._stat.version:
-            raise TransferFailed(MISMATCH)
+        """Ask whether what is whole already is what the source still has, and gives us."""
+        last = Piece.missing(max(0, (self._spans.total or 0) - 1), self._spans.total)
+        version = self._stat.version if self._stat else None
+        async with self._source.read(Span(last.taken, last.end, version)) as reply:
+            if not self._continues(last, reply):
+                raise TransferFailed(MISMATCH)
 
     def _explained(self, failure: TransferFailed) -> TransferFailed:
         had = self._has_arrived or (self._most > 0 and self._source.auth is None)
@@ -303,7 +305,9 @@ class Transfer:
             try:
                 await self._bring(piece, self._admit_part)
             except TransferFailed as failure:
-                raise TransferFailed(_NO_PARTS) if failure.verdict == MISMATCH else failure
+                if failure.verdict == MISMATCH:
+                    raise TransferFailed(_NO_PARTS) from failure
+                raise
 
     async def _admit_part(self, piece: Piece, reply: Reply) -> Piece:
         """Return the piece, now that its own bytes come; nothing else is of use here."""
