@@ -452,7 +452,8 @@ async def test_a_model_by_url(gateway: Gateway, host: str) -> None:
     no_such_model(graph)
     graph["3"]["inputs"]["vae_name"] = f"{host}/missing.png"
     answer = await gateway.ask(body={"prompt": graph})
-    refused(answer, 400, "model_not_fetched", "prompt.3.inputs.vae_name", "404")
+    found = refused(answer, 400, "model_not_fetched", "404")
+    assert found["location"] == "prompt.3.inputs.vae_name"
 
 
 async def test_an_unknown_field_is_named_in_a_warning(gateway: Gateway) -> None:
