@@ -1,0 +1,282 @@
+"""Outputs go where a request says, through a gateway as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from PIL import Image
+from standardwebhooks import Webhook
+
+from tests.acceptance import faulty
+from tests.acceptance.conftest import Gateway
+from tests.acceptance.faulty import Place, picture
+from tests.waiting import wait_until
+
+SECRET = base64.b64encode(b"a key of the operator").decode()
+PASSWORD = "pl4nted-p4ssword"
+TOKEN = "pl4nted-t0ken"
+LOCAL = {"ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8"}
+
+
+class Shelf:
+    """A host that takes files by PUT, and hears events by POST."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.files: dict[str, bytes] = {}
+        self.types: dict[str, str] = {}
+        self.sent: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.events: list[tuple[dict[str, str], bytes]] = []
+        self.status = 201
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def put(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path)
+        body = await request.read()
+        await self.may_answer.wait()
+        if self.status == 201:
+            self.files[request.path] = body
+            self.types[request.path] = request.content_type
+            self.sent[request.path] = request.headers.get("Authorization", "")
+        return web.Response(status=self.status)
+
+    async def post(self, request: web.Request) -> web.Response:
+        self.events.append((dict(request.headers), await request.read()))
+        return web.Response()
+
+    def picture(self, path: str) -> Image.Image:
+        return Image.open(io.BytesIO(self.files[path]))
+
+
+@pytest.fixture
+async def shelf() -> AsyncIterator[Shelf]:
+    found = Shelf()
+    app = web.Application(client_max_size=1 << 26)
+    app.router.add_put("/{path:.*}", found.put)
+    app.router.add_post("/{path:.*}", found.post)
+    runner = web.AppRunner(app, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield found
+    found.may_answer.set()
+    await runner.cleanup()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def to(prefix: str, **more: Any) -> dict[str, Any]:
+    return {"http_upload": {"url_prefix": prefix, **more}}
+
+
+async def over(gateway: Gateway, job_id: str) -> dict[str, Any]:
+    async def ended() -> dict[str, Any] | None:
+        found = (await gateway.ask(f"/jobs/{job_id}")).json
+        return found if found["state"] in ("succeeded", "failed") else None
+
+    return dict(await wait_until(ended, description="the job is over"))
+
+
+async def test_images_holds_urls(gateway: Gateway, shelf: Shelf) -> None:
+    graph = picture(1)
+    graph["3"] = {
+        "class_type": "SaveImage",
+        "inputs": {"images": ["1", 0], "filename_prefix": "sub/q"},
+    }
+    body = {"prompt": graph, "id": "urls", **to(f"{shelf.url}/out/")}
+    answer = (await gateway.ask(body=body)).json
+    assert answer["filenames"] == ["urls_p_00001_.png", "q_00001_.png"]
+    assert answer["images"] == [f"{shelf.url}/out/{name}" for name in answer["filenames"]]
+    assert [one["uploaded_to"] for one in answer["outputs"]] == answer["images"]
+    assert answer["http_upload"] == {"url_prefix": f"{shelf.url}/out/"}
+    assert answer["stats"]["upload_time"] > 0
+    assert answer["stats"]["total_time"] >= answer["stats"]["upload_time"]
+    assert set(shelf.types.values()) == {"image/png"}
+    assert shelf.picture("/out/urls_p_00001_.png").size == (16, 16)
+    record = (await gateway.ask("/jobs/urls")).json
+    assert record["outputs"] == answer["outputs"]
+    kept = await gateway.ask(answer["outputs"][0]["url"])
+    assert kept.raw == shelf.files["/out/urls_p_00001_.png"]
+    metrics = (await gateway.ask("/metrics")).raw.decode()
+    assert 'comfy_gateway_upload_bytes_total{provider="http"}' in metrics
+
+
+async def test_two_files_of_one_name(gateway: Gateway, shelf: Shelf) -> None:
+    graph = picture(2)
+    for node, folder in (("3", "a"), ("4", "b")):
+        inputs = {"images": ["1", 0], "filename_prefix": f"{folder}/same"}
+        graph[node] = {"class_type": "SaveImage", "inputs": inputs}
+    answer = (await gateway.ask(body={"prompt": graph, **to(shelf.url)})).json
+    assert answer["filenames"][1:] == ["same_00001_.png"] * 2
+    names = [url.rpartition("/")[2] for url in answer["images"][1:]]
+    assert names == ["same_00001_.png", "same_00001__1.png"]
+    assert len(shelf.files) == 3
+
+
+async def test_what_is_uploaded_is_converted(gateway: Gateway, shelf: Shelf) -> None:
+    body = {"prompt": picture(3), "convert_output": {"format": "webp"}, **to(shelf.url)}
+    answer = (await gateway.ask(body=body)).json
+    [path] = shelf.files
+    assert answer["images"] == [shelf.url + path]
+    assert path.endswith(".webp")
+    assert shelf.types[path] == "image/webp"
+    assert shelf.picture(path).format == "WEBP"
+
+
+async def test_bytes_for_who_asks_for_bytes(gateway: Gateway, shelf: Shelf) -> None:
+    answer = await gateway.ask(
+        body={"prompt": picture(4), **to(shelf.url)}, headers={"Accept": "image/png"}
+    )
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "image/png")
+    assert list(shelf.files.values()) == [answer.raw]
+
+
+async def test_async_is_answered_at_once(gateway: Gateway, shelf: Shelf) -> None:
+    shelf.may_answer.clear()
+    body = {"prompt": picture(5), "id": "later", **to(shelf.url, **{"async": True})}
+    answer = await gateway.ask(body=body)
+    assert (answer.status, answer.headers["Location"]) == (202, "/jobs/later")
+    assert "Preference-Applied" not in answer.headers
+    assert (answer.json["id"], answer.json["status"]) == ("later", "ok")
+    assert answer.json["http_upload"] == {"url_prefix": shelf.url, "async": True}
+    await wait_until(lambda: shelf.asked, description="the upload is under way")
+    assert (await gateway.ask("/jobs/later")).json["state"] == "delivering"
+    shelf.may_answer.set()
+    record = await over(gateway, "later")
+    assert record["state"] == "succeeded"
+    assert record["outputs"][0]["uploaded_to"] == f"{shelf.url}/later_p_00001_.png"
+    joined = await gateway.ask(body=body)
+    assert (joined.status, joined.json["images"]) == (200, [f"{shelf.url}/later_p_00001_.png"])
+
+
+async def test_an_async_upload_outlives_its_client(gateway: Gateway, shelf: Shelf) -> None:
+    body = {"prompt": picture(6), **to(shelf.url, **{"async": True})}
+    answer = await gateway.ask(body=body)
+    assert answer.status == 202
+    assert (await over(gateway, answer.json["id"]))["state"] == "succeeded"
+
+
+async def test_a_preference_is_told_to_be_applied(gateway: Gateway, shelf: Shelf) -> None:
+    answer = await gateway.ask(
+        body={"prompt": picture(7), **to(shelf.url)}, headers={"Prefer": "respond-async"}
+    )
+    assert (answer.status, answer.headers["Preference-Applied"]) == (202, "respond-async")
+    await over(gateway, answer.json["id"])
+
+
+async def test_a_failed_upload_leaves_the_outputs_here(gateway: Gateway, shelf: Shelf) -> None:
+    shelf.status = 403
+    body = {
+        "prompt": picture(8),
+        "id": "refused",
+        "convert_output": {"format": "webp"},
+        **to(f"{shelf.url}/x?token={TOKEN}"),
+    }
+    answer = await gateway.ask(body=body)
+    told = answer.json
+    assert (answer.status, told["code"]) == (502, "upload_failed")
+    assert "403" in told["error"]
+    assert "/jobs/refused" in told["hint"]
+    assert TOKEN not in json.dumps(told)
+    record = (await gateway.ask("/jobs/refused")).json
+    assert (record["state"], record["error"]["code"]) == ("failed", "upload_failed")
+    [output] = record["outputs"]
+    assert output["content_type"] == "image/webp"
+    kept = await gateway.ask(output["url"])
+    assert Image.open(io.BytesIO(kept.raw)).format == "WEBP"
+
+
+async def test_user_and_password_are_used_and_not_told(gateway: Gateway, shelf: Shelf) -> None:
+    prefix = shelf.url.replace("://", f"://ann:{PASSWORD}@")
+    answer = await gateway.ask(body={"prompt": picture(9), "id": "basic", **to(prefix)})
+    assert answer.json["images"] == [f"{shelf.url}/basic_p_00001_.png"]
+    credentials = base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
+    assert list(shelf.sent.values()) == [f"Basic {credentials}"]
+    record = await gateway.ask("/jobs/basic")
+    assert PASSWORD.encode() not in answer.raw + record.raw
+    for path in (gateway.folder, *gateway.folder.rglob("*")):
+        if path.is_file():
+            assert PASSWORD.encode() not in path.read_bytes(), path
+
+
+async def test_system_events_tell_of_uploads(place: Place, shelf: Shelf) -> None:
+    settings = {
+        "SYSTEM_WEBHOOK_URL": f"{shelf.url}/events",
+        "SYSTEM_WEBHOOK_EVENTS": "file_uploaded",
+        "WEBHOOK_SECRET": f"whsec_{SECRET.rstrip('=')}",
+        "SYSTEM_META_pod": "7",
+        **LOCAL,
+    }
+    async with faulty.gateway(place, **settings) as found:
+        answer = await found.prompt(picture(1), **to(shelf.url))
+        await wait_until(lambda: shelf.events, description="the event was heard")
+    headers, body = shelf.events[0]
+    told = Webhook(SECRET).verify(body, headers)
+    assert (told["event"], told["metadata"]) == ("storage.file_uploaded", {"pod": "7"})
+    assert told["data"]["url"] == answer.body["images"][0]
+    assert told["data"]["size"] == answer.body["outputs"][0]["size"]
+    assert told["data"].keys() == {"url", "local_path", "size", "duration"}
+
+
+async def test_an_upload_goes_on_after_a_restart(place: Place, shelf: Shelf) -> None:
+    shelf.may_answer.clear()
+    async with faulty.gateway(place, **LOCAL) as found:
+        await found.prompt(picture(1), id="kept", **to(shelf.url, **{"async": True}))
+        await wait_until(lambda: shelf.asked, description="the upload is under way")
+        await found.die()
+    shelf.may_answer.set()
+    async with faulty.gateway(place, **LOCAL) as found:
+        job = await found.until_state("kept", "succeeded", "failed")
+        assert job["outputs"][0]["uploaded_to"] == f"{shelf.url}/kept_p_00001_.png", job
+    assert len(place.written()) == 1
+    assert "/kept_p_00001_.png" in shelf.files
+
+
+async def test_an_upload_that_needs_lost_credentials_fails(place: Place, shelf: Shelf) -> None:
+    bearer = {"url_pattern": f"{shelf.url}/**", "auth": {"type": "bearer", "token": PASSWORD}}
+    shelf.may_answer.clear()
+    uploads = {
+        "lost": {"credentials": [bearer]},
+        "unused": {"credentials": [bearer | {"url_pattern": "https://other/**"}]},
+    }
+    async with faulty.gateway(place, **LOCAL) as found:
+        for job_id, more in uploads.items():
+            wishes = to(shelf.url, **{"async": True})
+            await found.prompt(picture(1), id=job_id, **wishes, **more)
+        await wait_until(lambda: len(shelf.asked) == 2, description="both are under way")
+        await found.die()
+    shelf.may_answer.set()
+    async with faulty.gateway(place, **LOCAL) as found:
+        lost = await found.until_state("lost", "succeeded", "failed")
+        assert lost["error"]["code"] == "credentials_lost"
+        assert (await found.ask("GET", lost["outputs"][0]["url"])).status == 200
+        unused = await found.until_state("unused", "succeeded", "failed")
+        assert unused["state"] == "succeeded"
+
+
+async def test_a_cancelled_upload_stops(gateway: Gateway, shelf: Shelf) -> None:
+    shelf.may_answer.clear()
+    body = {"prompt": picture(10), "id": "stopped", **to(shelf.url, **{"async": True})}
+    await gateway.ask(body=body)
+    await wait_until(lambda: shelf.asked, description="the upload is under way")
+    await gateway.ask("/jobs/stopped/cancel", method="POST")
+
+    async def is_cancelled() -> bool:
+        return (await gateway.ask("/jobs/stopped")).json["state"] == "cancelled"
+
+    await wait_until(is_cancelled, description="the job is cancelled")
+    shelf.may_answer.set()
+    assert shelf.files == {}
