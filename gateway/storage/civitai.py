@@ -15,7 +15,6 @@ import orjson
 from cachetools import LRUCache
 
 from gateway.schemas import Auth
-from gateway.storage import failures
 from gateway.storage.failures import TransferFailed, Verdict
 from gateway.storage.http import HttpProvider
 from gateway.storage.provider import WHOLE, ProviderName, Reply, Span, Stat
@@ -171,7 +170,6 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except TransferFailed as failure:
-        refusals = (failures.refusal_of_status(status, None) for status in (401, 403))
-        if failure.verdict not in refusals:
+        if not failure.verdict.is_refused:
             raise
         raise TransferFailed(replace(failure.verdict, hint=_HINT)) from None

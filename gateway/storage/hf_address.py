@@ -62,7 +62,9 @@ class File:
 
     @property
     def url(self) -> str:
-        """The file as hf:// names it."""
+        """The file as hf:// names it; https where the repository has no organisation."""
+        if "/" not in self.repo.name:
+            return self.resolved(HOME)
         return f"{self.repo.url}/{quote(self.path)}"
 
     @property

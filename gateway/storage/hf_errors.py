@@ -23,11 +23,13 @@ _GATED = Verdict(
     "url",
     hint="Accept the licence on the repository's page, then give a token of the same account. "
     + SIGN_IN,
+    is_refused=True,
 )
 _NO_REPO = Verdict(
     "there is no such repository, or it is private",
     "url",
     hint=f"Check its name, and whether it is a dataset. If it is private: {SIGN_IN}",
+    is_refused=True,
 )
 _NO_REVISION = Verdict(
     "its repository has no such revision",
@@ -37,7 +39,7 @@ _NO_REVISION = Verdict(
 _NO_FILE = Verdict(
     "its repository has no such file at this revision", "url", hint="Check the path in the page."
 )
-_DISABLED = Verdict("Hugging Face has disabled its repository", "url")
+_DISABLED = Verdict("Hugging Face has disabled its repository", "url", is_refused=True)
 _BAD = Verdict(
     "Hugging Face refused the request as malformed", "url", hint="Check how it is written."
 )
@@ -46,7 +48,7 @@ _STATUS = Verdict("Hugging Face refused it", "host")
 _OFFLINE = Verdict(
     "HF_HUB_OFFLINE is set", "network", hint="Unset HF_HUB_OFFLINE in the gateway's environment."
 )
-_NO_TOKEN = Verdict("it needs a token", "url", hint=SIGN_IN)
+_NO_TOKEN = Verdict("it needs a token", "url", hint=SIGN_IN, is_refused=True)
 _UNREACHABLE = Verdict("no connection to Hugging Face could be made", "host", True)
 SILENT = Verdict("Hugging Face did not answer for too long", "host", True, is_silence=True)
 _CUT = Verdict("the connection to Hugging Face broke off", "host", True)
@@ -55,7 +57,7 @@ _NO_HTTP = Verdict("Hugging Face's answer is not valid HTTP", "host")
 _UNSENT = Verdict("the request could not be sent", "network")
 _GARBLED = Verdict("Hugging Face's answer could not be read", "host", True)
 _CONFLICT = Verdict("its repository was changed at the same moment", "host", True)
-_REFUSED = Verdict("Hugging Face refuses access", "url", hint=SIGN_IN)
+_REFUSED = Verdict("Hugging Face refuses access", "url", hint=SIGN_IN, is_refused=True)
 
 _OF_THE_HUB = {
     "HfHubHTTPError": _STATUS,
