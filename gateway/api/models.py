@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,7 +16,9 @@ from gateway import errors
 from gateway.api.middleware import json_response
 from gateway.api.model_schemas import DownloadRequest
 from gateway.api.parts import PARTS, Parts
+from gateway.comfy import model_paths
 from gateway.log import logger
+from gateway.models.cache import EntryShown
 from gateway.models.library import Brought
 from gateway.models.link_names import checked_folder, checked_name
 from gateway.models.wanted import Want
@@ -118,10 +121,7 @@ async def list_cache(request: web.Request) -> web.Response:
     files = await parts.models.cache.entries()
     limit = int(parts.settings.lru_cache_size_gb * (1 << 30)) or None
     size = sum(file.size for file in files)
-    links = parts.models.links
-    told = [
-        {**_shown(file), "links": links.places(parts.settings.cache / file.name)} for file in files
-    ]
+    told = [{**_shown(file), "links": _places(parts, file)} for file in files]
     return json_response({"files": told, "size": size, "limit": limit})
 
 
@@ -129,6 +129,16 @@ async def delete_cached(request: web.Request) -> web.Response:
     """Delete a file of the cache that no job needs."""
     await request.app[PARTS].models.cache.delete(request.match_info["name"])
     return web.Response(status=204)
+
+
+def _places(parts: Parts, file: EntryShown) -> list[str]:
+    """Return folder/name of each link: those of this run, and those that earlier runs noted."""
+    found = set(parts.models.links.places(parts.settings.cache / file.name))
+    roots = (model_paths.links(parts.settings), parts.settings.models)
+    for path in map(Path, file.links):
+        root = next((root for root in roots if path.is_relative_to(root)), None)
+        found.add(str(path.relative_to(root) if root else path))
+    return sorted(found)
 
 
 def _shown(entry: Any) -> dict[str, Any]:
