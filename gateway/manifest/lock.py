@@ -29,6 +29,8 @@ class Environment:
     prefix: str
     #: Where its packages lie.
     packages: list[str]
+    #: Environments made by uv have none.
+    has_pip: bool
     #: File among them that bears the id: it is lost when the environment is.
     stamp: str
     id: str

@@ -20,11 +20,12 @@ _PROBE_TIMEOUT_S = 60.0
 _STAMP = "comfy_gateway_environment.txt"
 #: User packages count where pip falls back to them: the environment belongs to another user.
 _PROBE = """
-import json, site, sys, sysconfig
-user = site.getusersitepackages() if site.ENABLE_USER_SITE else None
-found = [sysconfig.get_path("purelib"), user]
+import importlib.util, json, site, sys, sysconfig
+found = [sysconfig.get_path("purelib")]
+found += [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+has_pip = importlib.util.find_spec("pip") is not None
 print()
-print(json.dumps([sys.version.split()[0], sys.prefix, [path for path in found if path]]))
+print(json.dumps([sys.version.split()[0], sys.prefix, found, has_pip]))
 """
 
 
@@ -35,7 +36,7 @@ async def find(python: str, lock: Lock) -> Environment:
     if known is not None and await asyncio.to_thread(_is_still, known, executable):
         return known
     probe = Program(command=[executable, "-c", _PROBE], timeout_s=_PROBE_TIMEOUT_S)
-    version, prefix, packages = json.loads((await run(probe))[-1])
+    version, prefix, packages, has_pip = json.loads((await run(probe))[-1])
     stamp, marker = await asyncio.to_thread(_stamped, packages)
     return Environment(
         executable=executable,
@@ -43,6 +44,7 @@ async def find(python: str, lock: Lock) -> Environment:
         version=version,
         prefix=prefix,
         packages=packages,
+        has_pip=has_pip,
         stamp=str(stamp),
         id=marker,
     )
@@ -61,6 +63,8 @@ def _executable(python: str) -> str:
 def _is_still(known: Environment, executable: str) -> bool:
     return (
         known.executable == executable
+        # Without either, pip may have been installed since.
+        and (known.has_pip or shutil.which("uv") is not None)
         and known.identity == _identity(executable)
         and _content(Path(known.stamp)) == known.id
     )
@@ -140,11 +144,20 @@ class Pip:
         return None
 
     async def _run(self, arguments: Sequence[str], cwd: Path | None) -> None:
-        options = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-        command = [self.python, "-m", "pip", "install", *options, *self._constraints(), *arguments]
-        await run(
-            Program(command=command, timeout_s=_TIMEOUT_S, cwd=cwd, env=self.variables()),
-        )
+        command = [*self._installer(), *self._constraints(), *arguments]
+        await run(Program(command=command, timeout_s=_TIMEOUT_S, cwd=cwd, env=self.variables()))
+
+    def _installer(self) -> list[str]:
+        if self._environment.has_pip:
+            options = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
+            return [self.python, "-m", "pip", "install", *options]
+        uv = shutil.which("uv")
+        if uv is None:
+            raise errors.InstallFailed(
+                f"{self.python} has no pip, and there is no uv.",
+                hint=f"Run {self.python} -m ensurepip, or install uv.",
+            )
+        return [uv, "pip", "install", "--no-progress", "--python", self.python]
 
     def _constraints(self) -> list[str]:
         # The image pins the base's torch there: no custom node may replace it.

@@ -32,7 +32,7 @@ PYTHON = f"""\
 import json, os, sys
 here = os.path.dirname(os.path.abspath(__file__))
 if "json.dumps" in sys.argv[-1]:
-    print(json.dumps(["3.11.0", here, [here + "/packages"]]))
+    print(json.dumps(["3.11.0", here, [here + "/packages"], True]))
     sys.exit()
 if sys.argv[1:3] == ["-m", "pip"]:
     open(here + "/pip.log", "a").write(json.dumps(sys.argv[1:]) + chr(10))
