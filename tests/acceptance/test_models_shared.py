@@ -11,9 +11,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ from tests.waiting import wait_until
 from tests.weights import decoding, safetensors
 
 SIZE = 300_000
+#: From here on, files stop halfway.
+GATED = 12
 #: Room for three files in each cache.
 LIMIT = 1_073_741
 SERVE = (sys.executable, "-m", "gateway", "serve")
@@ -41,13 +42,24 @@ class Host:
     def __init__(self) -> None:
         self.url = ""
         self.gets: Counter[int] = Counter()
-        self._files = {number: safetensors(SIZE, seed=number) for number in range(12)}
+        self._files = {number: safetensors(SIZE, seed=number) for number in range(GATED + 2)}
+        #: Files from number GATED on stop halfway, until this is set.
+        self.gate = asyncio.Event()
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         number = int(request.match_info["number"])
-        if request.method == "GET":
-            self.gets[number] += 1
-        return web.Response(body=self._files[number])
+        if request.method != "GET" or number < GATED:
+            self.gets[number] += request.method == "GET"
+            return web.Response(body=self._files[number])
+        self.gets[number] += 1
+        body = self._files[number]
+        answer = web.StreamResponse(headers={"Content-Length": str(len(body))})
+        await answer.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            await answer.write(body[: SIZE // 2])
+            await self.gate.wait()
+            await answer.write(body[SIZE // 2 :])
+        return answer
 
     def of(self, number: int) -> str:
         return f"{self.url}/{number}/model.safetensors"
@@ -72,6 +84,7 @@ async def host() -> AsyncIterator[Host]:
     try:
         yield made
     finally:
+        made.gate.set()
         await runner.cleanup()
 
 
@@ -83,6 +96,7 @@ class Instance:
     models: Path
     cache: Path
     named: Path
+    process: subprocess.Popen[bytes]
 
     async def ask(self, path: str, body: Any) -> tuple[int, Any]:
         async with (
@@ -124,11 +138,13 @@ def _size(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def running(folder: Path, number: int, *, in_container: bool) -> Iterator[Instance]:
+def running(
+    folder: Path, number: int, *, in_container: bool = False, cache: Path | None = None
+) -> Iterator[Instance]:
     home, models = folder / f"instance-{number}", folder / "models"
-    cache = home / "cache"
+    cache = cache or home / "cache"
     named = folder / "cache" if in_container else cache
-    for needed in (cache, models, named):
+    for needed in (home, cache, models, named):
         needed.mkdir(parents=True, exist_ok=True)
     port = free_port()
     env = environment(
@@ -144,8 +160,8 @@ def running(folder: Path, number: int, *, in_container: bool) -> Iterator[Instan
     with (home / "gateway.log").open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output)
     try:
-        yield Instance(f"http://127.0.0.1:{port}", models, cache, named)
-        assert process.poll() is None, (home / "gateway.log").read_text()
+        yield Instance(f"http://127.0.0.1:{port}", models, cache, named, process)
+        assert process.poll() in (None, -signal.SIGKILL), (home / "gateway.log").read_text()
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
@@ -180,8 +196,13 @@ def _can_mount(folder: Path) -> bool:
 @pytest_asyncio.fixture
 async def fleet(started: list[Instance]) -> list[Instance]:
     """The instances, ready."""
+    for one in started:
+        await until_ready(one)
+    return started
 
-    async def is_ready(one: Instance) -> bool:
+
+async def until_ready(one: Instance) -> None:
+    async def is_ready() -> bool:
         with contextlib.suppress(aiohttp.ClientConnectionError):
             async with (
                 aiohttp.ClientSession() as session,
@@ -190,9 +211,7 @@ async def fleet(started: list[Instance]) -> list[Instance]:
                 return answer.status == 200
         return False
 
-    for one in started:
-        await wait_until(partial(is_ready, one), description="the gateway is ready", timeout=30)
-    return started
+    await wait_until(is_ready, description="the gateway is ready", timeout=30)
 
 
 @contextlib.asynccontextmanager
@@ -295,3 +314,38 @@ async def test_a_file_of_the_operators_is_never_replaced(fleet: list[Instance], 
         await one.run("mine.safetensors")
     assert placed.read_bytes() == host.content(0)
     assert host.gets[1] <= len(fleet)
+
+
+async def test_instances_that_share_a_cache_fetch_once_and_take_over_from_the_killed(
+    tmp_path: Path, host: Host
+) -> None:
+    def asked(number: int) -> Callable[[], bool]:
+        return lambda: host.gets[number] > 0
+
+    with (
+        running(tmp_path, 0, cache=tmp_path / "cache") as first,
+        running(tmp_path, 1, cache=tmp_path / "cache") as second,
+    ):
+        for one in (first, second):
+            await until_ready(one)
+        once, again = host.of(GATED), host.of(GATED + 1)
+        async with asyncio.TaskGroup() as group:
+            for one in (first, second) * 3:
+                group.create_task(one.run(once))
+            await wait_until(asked(GATED), description="one of them fetches it")
+            host.gate.set()
+        assert host.gets[GATED] == 1
+
+        host.gate.clear()
+        lost = asyncio.create_task(first.run(again))
+        await wait_until(asked(GATED + 1), description="the first fetches it")
+        waiting = asyncio.create_task(second.run(again))
+        first.process.kill()
+        await wait_until(lambda: host.gets[GATED + 1] > 1, description="the second goes on with it")
+        host.gate.set()
+        await waiting
+        with pytest.raises(aiohttp.ClientError):
+            await lost
+        path = second.seen(host.cached_name(GATED + 1))
+        assert path is not None
+        assert path.read_bytes() == host.content(GATED + 1)
