@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import stat
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,6 +133,28 @@ async def hosting() -> AsyncIterator[Host]:
         for served in host.served.values():
             served.gate.set()
         await runner.cleanup()
+
+
+def model_bytes(folder: Path) -> int | None:
+    """Return the bytes of all that is a model or a part of one; None when files came or went.
+
+    Files that were there all the while have together at least these bytes when it returns.
+    """
+    before = _sizes(folder)
+    return sum(before.values()) if _sizes(folder).keys() == before.keys() else None
+
+
+def _sizes(folder: Path) -> dict[tuple[str, int], int]:
+    """Return the size of each file: one that gets its name meanwhile is counted once."""
+    found: dict[tuple[str, int], int] = {}
+    for where in (folder / ".partial", folder):
+        for entry in os.scandir(where):
+            if where == folder or entry.name.endswith(".part"):
+                with contextlib.suppress(FileNotFoundError):
+                    status = entry.stat()
+                    if stat.S_ISREG(status.st_mode):
+                        found[entry.name[:32], status.st_ino] = status.st_size
+    return found
 
 
 @dataclass
