@@ -71,15 +71,20 @@ async def fetched(order: Order, path: Path, tell: Callable[[int], None]) -> bool
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
-async def _is_run(order: Order, folder: Path, tell: Callable[[int], None]) -> bool:
-    process = await asyncio.create_subprocess_exec(
+async def started(endpoint: str, folder: Path) -> asyncio.subprocess.Process:
+    """Start the program; it waits for its order, and ends when its input does."""
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", str(_PROGRAM)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
-        env=_environment(order.endpoint, folder),
+        env=_environment(endpoint, folder),
         start_new_session=True,
     )
+
+
+async def _is_run(order: Order, folder: Path, tell: Callable[[int], None]) -> bool:
+    process = await started(order.endpoint, folder)
     ended = asyncio.ensure_future(process.wait())
     assert process.stdin is not None
     try:

@@ -314,10 +314,11 @@ async def test_a_commit_that_has_begun_is_waited_for(
 async def test_an_upload_without_a_token_is_refused(
     hub: Hub, provider: HuggingFaceProvider, tmp_path: Path
 ) -> None:
+    url = "hf://org/repo/x"
     assert "HF_TOKEN" in (provider.is_configured("hf://a/b/c", None) or "")
     assert provider.is_configured("hf://a/b/c", BEARER) is None
     with pytest.raises(TransferFailed, match="there is no token"):
-        await provider.write("hf://org/repo/x", None, tmp_path / "x", "")
+        await provider.write(url, None, tmp_path / "x", "")
     assert not hub.asked
 
 
@@ -363,3 +364,41 @@ async def test_a_whole_file_of_another_size_is_not_taken(hub: Hub, tmp_path: Pat
     order = hf_whole.Order(hub.endpoint, file, "main", None, len(BIG))
     assert not await hf_whole.fetched(order, tmp_path / "x.part", lambda _: None)
     assert not os.listdir(tmp_path)
+
+
+async def test_a_whole_file_that_is_not_wanted_any_more_leaves_nothing(
+    hub: Hub, tmp_path: Path
+) -> None:
+    hub.held["resolve"] = asyncio.Event()
+    file = hf_address.file_of("hf://org/repo/a b/big.safetensors")
+    order = hf_whole.Order(hub.endpoint, file, "main", None, len(BIG))
+    task = asyncio.create_task(hf_whole.fetched(order, tmp_path / "x.part", lambda _: None))
+    await until_asked(hub, "/resolve/")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    hub.held["resolve"].set()
+    assert not os.listdir(tmp_path)
+
+
+async def test_the_program_ends_when_the_gateway_is_gone(hub: Hub, tmp_path: Path) -> None:
+    hub.held["resolve"] = asyncio.Event()
+    file = hf_address.file_of("hf://org/repo/a b/big.safetensors")
+    order = hf_whole.Order(hub.endpoint, file, "main", None, len(BIG))
+    program = await hf_whole.started(hub.endpoint, tmp_path)
+    assert program.stdin is not None
+    program.stdin.write(order.line(tmp_path))
+    await until_asked(hub, "/resolve/")
+    program.stdin.close()
+    assert await program.wait() == 3
+    hub.held["resolve"].set()
+
+
+async def test_the_program_gets_no_secret_of_the_environment(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    file = hf_address.file_of("hf://org/repo/small.json")
+    order = hf_whole.Order(hub.endpoint, file, "main", None, len(SMALL))
+    assert await hf_whole.fetched(order, tmp_path / "x.part", lambda _: None)
+    assert not [asked for asked in hub.asked if "authorization" in asked.headers]
