@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
-from collections.abc import AsyncIterator
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from PIL import Image
 from standardwebhooks import Webhook
+from yarl import URL
 
 from tests.acceptance import faulty
 from tests.acceptance.conftest import Gateway
 from tests.acceptance.faulty import Place, picture
+from tests.docs.running import free_port
 from tests.waiting import wait_until
 
 SECRET = base64.b64encode(b"a key of the operator").decode()
@@ -76,6 +84,30 @@ async def shelf() -> AsyncIterator[Shelf]:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The address of an S3 server with a bucket named pictures."""
+    port = free_port()
+    with subprocess.Popen(
+        (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        try:
+            until = time.monotonic() + 30
+            while not faulty.is_listening(port):
+                assert process.poll() is None
+                assert time.monotonic() < until
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.05)
+            made = urllib.request.Request(f"{url}/pictures", method="PUT")
+            urllib.request.urlopen(made, timeout=10).close()
+            yield url
+        finally:
+            process.terminate()
 
 
 def to(prefix: str, **more: Any) -> dict[str, Any]:
@@ -210,6 +242,55 @@ async def test_user_and_password_are_used_and_not_told(gateway: Gateway, shelf: 
     for path in (gateway.folder, *gateway.folder.rglob("*")):
         if path.is_file():
             assert PASSWORD.encode() not in path.read_bytes(), path
+
+
+def s3_keys(endpoint: str) -> dict[str, Any]:
+    auth = {"access_key_id": "key", "secret_access_key": PASSWORD, "region": "eu-west-1"}
+    return {"url_pattern": "s3://**", "auth": {"type": "s3", "endpoint": endpoint, **auth}}
+
+
+async def test_a_bucket_with_the_keys_of_the_request(gateway: Gateway, bucket: str) -> None:
+    body = {
+        "prompt": picture(11),
+        "id": "stored",
+        "s3": {"bucket": "pictures", "prefix": "today/a-", "presign_s": 60},
+        "credentials": [s3_keys(bucket)],
+    }
+    answer = (await gateway.ask(body=body)).json
+    assert answer["images"] == ["s3://pictures/today/a-stored_p_00001_.png"], answer
+    [link] = answer["presigned_urls"]
+    assert link.startswith(f"{bucket}/pictures/today/a-stored_p_00001_.png?")
+    assert "X-Amz-Expires=60" in link
+    async with aiohttp.ClientSession() as session, session.get(URL(link, encoded=True)) as found:
+        assert (found.status, found.content_type) == (200, "image/png")
+        assert Image.open(io.BytesIO(await found.read())).size == (16, 16)
+    record = (await gateway.ask("/jobs/stored")).json
+    assert record["presigned_urls"] == [link]
+    assert PASSWORD not in json.dumps([answer, record])
+    log = (gateway.folder / "gateway.log").read_text()
+    assert "X-Amz-Signature" not in log
+    assert PASSWORD not in log
+
+
+async def test_a_bucket_that_is_not_there(gateway: Gateway, bucket: str) -> None:
+    body = {
+        "prompt": picture(12),
+        "s3": {"bucket": "nowhere", "prefix": ""},
+        "credentials": [s3_keys(bucket)],
+    }
+    answer = await gateway.ask(body=body)
+    assert (answer.status, answer.json["code"]) == (502, "upload_failed")
+    assert "s3://nowhere/" in answer.json["error"]
+    record = (await gateway.ask(f"/jobs/{answer.json['id']}")).json
+    assert (await gateway.ask(record["outputs"][0]["url"])).status == 200
+
+
+async def test_a_bucket_without_keys(gateway: Gateway) -> None:
+    answer = await gateway.ask(
+        body={"prompt": picture(13), "s3": {"bucket": "pictures", "prefix": ""}}
+    )
+    assert (answer.status, answer.json["code"]) == (422, "destination_not_configured")
+    assert answer.json["location"] == "s3"
 
 
 async def test_system_events_tell_of_uploads(place: Place, shelf: Shelf) -> None:
