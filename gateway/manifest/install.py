@@ -94,7 +94,12 @@ class Installer:
             await self._install_nodes(pip)
 
     async def _install_pip(self, pip: Pip) -> None:
-        wanted, known = self._manifest.pip, self._lock.pip
+        wanted, before = self._manifest.pip, self._lock.pip
+        # What the manifest names no more may be replaced by what it names now.
+        known = {item: before[item] for item in map(masked, wanted) if item in before}
+        if known != before:
+            self._lock.pip = known
+            await self._save()
         missing = [item for item in wanted if masked(item) not in known]
 
         async def install(items: Sequence[str]) -> None:

@@ -91,6 +91,15 @@ class TestRefs:
         assert told.value.hint
         assert list(world.nodes.iterdir()) == []
 
+    async def test_with_its_submodules(self, world: World) -> None:
+        inner, remote = world.repository("inner"), world.repository()
+        inner.commit(part_py="inside")
+        allowed = ("-c", "protocol.file.allow=always")
+        git(remote.folder, *allowed, "submodule", "--quiet", "add", inner.url, "inner")
+        remote.commit(node_py="1")
+        await world.install(manifest(remote.url))
+        assert (world.nodes / "node" / "inner" / "part.py").read_text() == "inside"
+
     async def test_a_repository_that_is_not_there(self, world: World) -> None:
         with pytest.raises(errors.InstallFailed, match=r"custom node file.*absent") as failure:
             await world.install(manifest(f"file://{world.folder}/absent"))

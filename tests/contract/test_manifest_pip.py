@@ -61,6 +61,15 @@ async def test_only_what_is_new_is_installed(world: World) -> None:
     assert command[-2:] == ["--", "new_pack"]
 
 
+async def test_a_version_that_was_replaced_comes_back(world: World) -> None:
+    for version in ("1.0", "2.0"):
+        wheel(world.folder / "wheels", "back_pack", version)
+    for version in ("1.0", "2.0", "1.0"):
+        await world.install(f"pip: [back_pack=={version}]")
+        assert world.import_from_comfy("import back_pack; print(back_pack.version)") == version
+        assert versions(world) == {f"back_pack=={version}": version}
+
+
 async def test_an_environment_that_was_lost_gets_everything_again(world: World) -> None:
     wheel(world.folder / "wheels", "lost_pack", "1.0")
     await world.install("pip: [lost_pack]")

@@ -226,3 +226,11 @@ class TestLoad:
         file.write_bytes(b"\xff\xfe\x00")
         with pytest.raises(errors.SettingsInvalid, match="not UTF-8"):
             schema.load(settings(manifest=file))
+
+
+def test_each_key_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "howto" / "manifest.md").read_text()
+    headings = {line for line in page.splitlines() if line.startswith("## `")}
+    assert headings == {f"## `{key}`" for key in schema.Manifest.model_fields}
+    for key in (*schema.ModelEntry.model_fields, *schema.ModelLists.model_fields):
+        assert f"`{key}`" in page or f"`models.{key}`" in page
