@@ -34,10 +34,23 @@ class Asked:
     headers: dict[str, str]
     #: Whether the client has hung up.
     gone: Callable[[], bool]
+    method: str = "GET"
+    #: Reads what the client sends after its head.
+    read: Callable[[int], Awaitable[bytes]] | None = None
 
     @property
     def start(self) -> int:
-        return int(self.headers.get("range", "bytes=0-")[6:-1])
+        return int(self.headers.get("range", "bytes=0-")[6:].partition("-")[0])
+
+    @property
+    def end(self) -> int | None:
+        """What is asked for ends before this byte; None: where the file does."""
+        last = self.headers.get("range", "bytes=0-")[6:].partition("-")[2]
+        return int(last) + 1 if last else None
+
+    async def body(self) -> bytes:
+        assert self.read is not None
+        return await self.read(int(self.headers["content-length"]))
 
 
 Answer = Callable[[Asked, asyncio.StreamWriter], Awaitable[None]]
@@ -69,7 +82,8 @@ class Host:
             first, *lines = raw.strip().split("\r\n")
             pairs = (line.split(": ", 1) for line in lines)
             headers = {name.lower(): value for name, value in pairs}
-            asked = Asked(first.split()[1], headers, reader.at_eof)
+            method, target, _ = first.split()
+            asked = Asked(target, headers, reader.at_eof, method, reader.readexactly)
             self.asked.append(asked)
             answers = self.answers[asked.target.partition("?")[0]]
             await (answers.pop(0) if len(answers) > 1 else answers[0])(asked, writer)
@@ -108,6 +122,32 @@ def partial(
             Content_Range=where,
             ETag=version,
         )(asked, writer)
+
+    return answer
+
+
+Wait = Callable[[], Awaitable[object]]
+
+
+def ranged(
+    body: bytes, *, version: str = '"1"', cut: int | None = None, wait: Wait | None = None
+) -> Answer:
+    """Answer as a good host does, up to byte `cut`; what is after the first 64 KiB waits."""
+
+    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        is_part = "range" in asked.headers and asked.headers.get("if-range", version) == version
+        start, end = (asked.start, asked.end or len(body)) if is_part else (0, len(body))
+        where = f"bytes {start}-{end - 1}/{len(body)}" if is_part else None
+        told = {"Content_Length": end - start, "Content_Range": where, "ETag": version}
+        status = "HTTP/1.1 206 Partial Content" if is_part else OK
+        stop = end if cut is None else max(start, min(end, cut))
+        first = min(stop, start + 65536)
+        await says(status, body[start:first], Accept_Ranges="bytes", **told)(asked, writer)
+        if wait is not None:
+            await wait()
+        for at in range(first, stop, 1 << 20):
+            writer.write(body[at : min(stop, at + (1 << 20))])
+            await writer.drain()
 
     return answer
 
