@@ -17,13 +17,12 @@ _FOLDER = re.compile(r"[^/\\\x00-\x1f\x7f]{1,100}")
 _HINT = "Give a name such as model.safetensors, or folder/model.safetensors."
 _CLOSEST = 3
 
-_WEIGHTS = frozenset({".ckpt", ".pt", ".pt2", ".bin", ".pth", ".safetensors", ".pkl", ".sft"})
-#: Folders in which ComfyUI lists more, or other, than weights.
-_LISTED = {"configs": frozenset({".yaml"}), "classifiers": None, "diffusers": None}
-
 
 def checked_name(name: str, location: str | None = None) -> str:
-    """Return a name that a model may bear below its folder; raises InvalidInput."""
+    """Return a name that a model may bear below its folder; raises InvalidInput.
+
+    Any extension will do: what ComfyUI itself does not list, as .gguf, custom nodes may.
+    """
     problem = _problem(name)
     if problem:
         raise errors.InvalidInput(
@@ -46,22 +45,6 @@ def checked_folder(
         hint=f"The known ones: {', '.join([*close, *others])}.",
         location=location,
         closest=close or None,
-    )
-
-
-def warning_of(folder: str, name: str) -> str | None:
-    """Return why ComfyUI will not list a model of this name; None when it may.
-
-    A warning and no refusal: custom nodes list files of other kinds, as .gguf.
-    """
-    listed = _LISTED.get(folder, _WEIGHTS)
-    stem, dot, last = name.rpartition("/")[2].rpartition(".")
-    extension = f"{dot}{last}".lower() if stem else ""
-    if listed is None or extension in listed:
-        return None
-    return (
-        f"ComfyUI's own nodes do not list {name} in {folder}: they list files that end in "
-        f"{', '.join(sorted(listed))}."
     )
 
 

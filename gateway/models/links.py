@@ -13,7 +13,7 @@ import os
 import stat
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gateway import errors
@@ -80,14 +80,6 @@ class Links:
         """Return where ComfyUI sees a cached file, as folder/name, as far as is known."""
         with self._lock:
             return sorted(self._places.get(target.name, ()))
-
-    def learn(self) -> None:
-        """Look for the links that earlier runs made; may take a while on a network disk."""
-        for root in (self._models, self._links):
-            for path in _links_below(root):
-                folder, *parts = path.relative_to(root).parts
-                if parts:
-                    self._learn_one(folder, "/".join(parts), path, is_sure=False)
 
     def _attempt(self, folder: str, name: str, target: Path) -> Path | None:
         """Return the link that is there, and leads to the target; None: something was done."""
@@ -181,13 +173,12 @@ class Links:
             self._known[folder, name] = path
             self._note(folder, name, target)
 
-    def _learn_one(self, folder: str, name: str, path: Path, *, is_sure: bool = True) -> None:
+    def _learn_one(self, folder: str, name: str, path: Path) -> None:
         with contextlib.suppress(OSError):
             pointed = os.path.join(os.path.realpath(path.parent), path.readlink())
             parents = {os.path.dirname(spelling) for spelling in _spellings(pointed)}
             with self._lock:
-                if is_sure:
-                    self._known[folder, name] = path
+                self._known[folder, name] = path
                 if parents & self._roots:
                     self._note(folder, name, os.path.basename(pointed))
 
@@ -226,23 +217,10 @@ def _spellings(path: str) -> set[str]:
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
+        # ValueError: a name that no path can have; `ensure` tells why.
         return None
     return status.st_dev, status.st_ino
-
-
-def _links_below(folder: Path) -> Iterator[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            found = list(entries)
-    except OSError:
-        return
-    for entry in found:
-        # The listing tells the kind: no file is asked for itself.
-        if entry.is_symlink():
-            yield Path(entry.path)
-        elif entry.is_dir(follow_symlinks=False):
-            yield from _links_below(Path(entry.path))
 
 
 def _occupied(folder: str, name: str, found: Found) -> errors.LinkOccupied:

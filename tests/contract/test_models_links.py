@@ -93,11 +93,6 @@ def test_one_file_may_have_many_places(here: Instance) -> None:
     assert links.places(target) == known
     assert links.places(here.cache / "b.safetensors") == []
 
-    again = here.links
-    assert again.places(target) == []
-    again.learn()
-    assert again.places(target) == known
-
 
 def test_a_later_run_finds_what_an_earlier_one_linked(here: Instance) -> None:
     target = here.cached("a.safetensors")
@@ -311,8 +306,6 @@ def test_a_models_folder_that_takes_no_link_is_gone_round(here: Instance) -> Non
     assert path == here.cache / "links" / "loras" / NAME
     assert current(links, target)
     assert links.ensure("loras", NAME, target) == path
-    links.learn()
-    assert links.places(target) == [f"loras/{NAME}"]
 
 
 READ_ONLY = """
@@ -367,5 +360,6 @@ def test_a_folder_outside_is_refused(here: Instance, folder: str) -> None:
 
 @pytest.mark.parametrize("name", ["../x.pt", "/x.pt", "a\0.pt", "x" * 300])
 def test_a_name_outside_is_refused(here: Instance, name: str) -> None:
+    assert not current(here.links, here.cached("a.safetensors"), "loras", name)
     with pytest.raises(errors.InvalidInput):
         here.links.ensure("loras", name, here.cached("a.safetensors"))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gateway import errors
-from gateway.models.link_names import checked_folder, checked_name, warning_of
+from gateway.models.link_names import checked_folder, checked_name
 from gateway.models.link_plan import Action, Found, Kind, decide
 
 LINK = Kind.LINK
@@ -124,20 +124,3 @@ def test_the_closest_folder_comes_first() -> None:
         checked_folder("lora", KNOWN)
     assert "ones: loras, " in (refused.value.hint or "")
     assert refused.value.details["closest"][0] == "loras"
-
-
-@pytest.mark.parametrize(
-    ("folder", "name", "is_listed"),
-    [
-        ("loras", "a.safetensors", True),
-        ("loras", "a.SafeTensors", True),
-        ("loras", "sub.dir/a", False),
-        ("loras", "a.gguf", False),
-        ("configs", "a.yaml", True),
-        ("configs", "a.safetensors", False),
-        ("classifiers", "a.onnx", True),
-        ("diffusers", "a", True),
-    ],
-)
-def test_what_comfyui_does_not_list_is_warned_of(folder: str, name: str, is_listed: bool) -> None:
-    assert (warning_of(folder, name) is None) is is_listed
