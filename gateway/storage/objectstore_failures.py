@@ -42,7 +42,10 @@ _WRONG = Verdict(
 )
 _OLD = Verdict("the credentials have expired", "url", hint="{credentials}", is_refused=True)
 _NONE_GIVEN = Verdict(
-    "{service} asks for credentials, and there are none", "url", hint="{credentials}"
+    "{service} asks for credentials, and there are none",
+    "url",
+    hint="{credentials}",
+    is_refused=True,
 )
 _CLOCK = Verdict("the gateway's clock is wrong: {service} refuses its signatures", "network")
 _ELSEWHERE = Verdict("the {container} lies in another region", "url", hint="{region}")
