@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -16,68 +15,18 @@ from gateway.storage.failures import TransferFailed
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider
 from gateway.storage.provider import Span
+from tests.contract.providers.site import Site, serving
 
 TOKEN = "planted"
 BODY = bytes(range(256)) * 16
 SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
-@dataclass
-class Site:
-    """A server in Civitai's shape; what is signed lies on another host."""
-
-    port: int = 0
-    asked: list[web.Request] = field(default_factory=list)
-    is_open: bool = False
-    api: web.Response | None = None
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.host}/api/download/models/7"
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(request)
-        if request.path.startswith("/signed/"):
-            return self._file(request)
-        tokens = (request.headers.get("Authorization"), request.query.get("token"))
-        if not self.is_open and tokens not in [(f"Bearer {TOKEN}", None), (None, TOKEN)]:
-            return web.json_response({"error": "Unauthorized"}, status=401)
-        if request.path == "/api/v1/model-versions/7":
-            return self.api or web.json_response(self._version())
-        target = f"http://localhost:{self.port}/signed/x?X-Amz-Signature=s"
-        return web.Response(status=307, headers={"Location": target})
-
-    def _version(self) -> object:
-        return {"files": [{"primary": True, "hashes": {"SHA256": SHA256.upper()}}]}
-
-    def _file(self, request: web.Request) -> web.Response:
-        headers = {
-            "ETag": '"1"',
-            "Content-Disposition": 'attachment; filename="detail.safetensors"',
-            "Accept-Ranges": "bytes",
-        }
-        start, stop, _ = request.http_range.indices(len(BODY))
-        if "Range" not in request.headers:
-            return web.Response(body=BODY, headers=headers)
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(BODY)}"
-        return web.Response(status=206, body=BODY[start:stop], headers=headers)
-
-
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    found = Site()
-    app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", found.handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.port = runner.addresses[0][1]
-    yield found
-    await runner.cleanup()
+    async with serving(TOKEN) as found:
+        found.files["7"] = BODY
+        yield found
 
 
 @pytest.fixture
@@ -105,14 +54,14 @@ QUERY = QueryAuth(type="query", query_param="token", query_value=TOKEN)
 async def test_a_link_is_followed_with_its_token_and_no_further(
     site: Site, provider: CivitaiProvider, query: str, auth: Auth | None
 ) -> None:
-    url = site.url + query
+    url = site.url("7") + query
     assert provider.matches(url)
     provider.check(url)
     found = await provider.stat(url, auth)
     assert (found.size, found.sha256) == (len(BODY), SHA256)
-    assert (found.filename, found.version) == ("detail.safetensors", '"1"')
+    assert found.filename == "detail.safetensors"
     assert await read(provider, url, auth, Span()) == BODY
-    assert await read(provider, url, auth, Span(10, 20, '"1"')) == BODY[10:20]
+    assert await read(provider, url, auth, Span(10, 20, found.version)) == BODY[10:20]
     signed = [request for request in site.asked if request.path.startswith("/signed/")]
     assert len(signed) == 3
     assert not [request for request in signed if TOKEN in f"{request.url}{request.raw_headers}"]
@@ -122,7 +71,7 @@ async def test_a_link_is_followed_with_its_token_and_no_further(
 
 async def test_the_hash_comes_with_the_body_too(site: Site, provider: CivitaiProvider) -> None:
     site.is_open = True
-    async with provider.read(site.url, None) as reply:
+    async with provider.read(site.url("7"), None) as reply:
         assert reply.stat.sha256 == SHA256
 
 
@@ -141,14 +90,14 @@ async def test_without_the_api_there_is_no_hash_and_no_failure(
     site: Site, provider: CivitaiProvider, answer: web.Response
 ) -> None:
     site.is_open, site.api = True, answer
-    assert (await provider.stat(site.url, None)).sha256 is None
+    assert (await provider.stat(site.url("7"), None)).sha256 is None
 
 
 async def test_a_refusal_says_how_to_give_a_token(site: Site, provider: CivitaiProvider) -> None:
     with pytest.raises(TransferFailed) as stated:
-        await provider.stat(site.url, None)
+        await provider.stat(site.url("7"), None)
     with pytest.raises(TransferFailed) as readed:
-        await read(provider, site.url, None, Span())
+        await read(provider, site.url("7"), None, Span())
     for caught in (stated, readed):
         assert caught.value.verdict.reason == "the host answered 401: it refuses access"
         assert "https://civitai.com/**" in (caught.value.verdict.hint or "")
@@ -163,4 +112,4 @@ async def test_other_failures_stay_as_they_are(site: Site, provider: CivitaiProv
 
 async def test_nothing_is_uploaded(provider: CivitaiProvider, site: Site, tmp_path: Path) -> None:
     with pytest.raises(TransferFailed, match="takes no uploads"):
-        await provider.write(site.url, None, tmp_path / "x", "image/png")
+        await provider.write(site.url("7"), None, tmp_path / "x", "image/png")

@@ -18,9 +18,10 @@ from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider
 from gateway.storage.huggingface import HuggingFaceProvider
 from gateway.storage.provider import WHOLE, Span
-from tests.contract.providers.hub import TOKEN, Hub, serving
+from tests.contract.providers.hub import Hub, serving
 from tests.waiting import wait_until
 
+TOKEN = "hf_planted"
 BIG = bytes(range(256)) * 1024
 SMALL = b'{"a": 1}'
 BEARER = BearerAuth(type="bearer", token=TOKEN)
@@ -28,7 +29,7 @@ BEARER = BearerAuth(type="bearer", token=TOKEN)
 
 @pytest.fixture
 async def hub() -> AsyncIterator[Hub]:
-    async with serving() as found:
+    async with serving(TOKEN) as found:
         found.repository("org/repo", {"a b/big.safetensors": BIG, "small.json": SMALL})
         yield found
 

@@ -14,7 +14,6 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-TOKEN = "hf_planted"
 #: Larger files are kept by their hash and sent by the other host, as the hub does.
 LFS_FROM = 1024
 _MAIN = "main"
@@ -58,8 +57,11 @@ def _ranged(request: web.Request, body: bytes, headers: dict[str, str]) -> web.R
     headers = {**headers, "Accept-Ranges": "bytes"}
     found = request.http_range
     if request.method == "HEAD" or (found.start is None and found.stop is None):
-        return web.Response(body=body, headers=headers)
+        # Named: of an empty file a HEAD would not tell it.
+        return web.Response(body=body, headers={**headers, "Content-Length": str(len(body))})
     start, stop, _ = found.indices(len(body))
+    if start >= stop:
+        return web.Response(status=416)
     headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(body)}"
     return web.Response(status=206, body=body[start:stop], headers=headers)
 
@@ -68,6 +70,7 @@ def _ranged(request: web.Request, body: bytes, headers: dict[str, str]) -> web.R
 class Hub:
     """What the server holds, and what it was asked."""
 
+    token: str
     port: int = 0
     repositories: dict[str, Repository] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
@@ -108,7 +111,7 @@ class Hub:
         if path.startswith("/lfs/"):
             return await self._stored(request, path)
         bearer = headers.get("authorization")
-        if bearer not in (None, f"Bearer {TOKEN}"):
+        if bearer not in (None, f"Bearer {self.token}"):
             return _refusal(401, "", "Invalid credentials in Authorization header")
         if path.endswith("/info/lfs/objects/batch"):
             return await self._batch(request)
@@ -242,9 +245,9 @@ def _tree(files: dict[str, bytes]) -> list[dict[str, Any]]:
 
 
 @contextlib.asynccontextmanager
-async def serving() -> AsyncIterator[Hub]:
+async def serving(token: str) -> AsyncIterator[Hub]:
     """Serve on a free port, as 127.0.0.1 and, for what lies on another host, as localhost."""
-    hub = Hub()
+    hub = Hub(token)
     app = web.Application(client_max_size=64 << 20)
     app.router.add_route("*", "/{rest:.*}", hub.handle)
     runner = web.AppRunner(app, access_log=None)
