@@ -39,6 +39,8 @@ class Timeouts:
 
     connect: float = 10.0
     stall: float = 30.0
+    #: For an upload, in which the kernel takes many MB at once and is long in sending them.
+    upload: float = 120.0
 
 
 @dataclass(frozen=True)
@@ -179,11 +181,11 @@ class HttpProvider:
     async def write(self, url: str, auth: Auth | None, source: Path, content_type: str) -> None:
         """Upload a file with PUT; raises TransferFailed, OSError of the disk."""
         size = (await asyncio.to_thread(source.stat)).st_size
-        now, stall = asyncio.get_running_loop().time, self._timeouts.stall
+        now, patience = asyncio.get_running_loop().time, self._timeouts.upload
         with _translated():
-            async with asyncio.timeout(self._timeouts.connect + stall) as deadline:
+            async with asyncio.timeout(patience) as deadline:
                 upload = _Upload(
-                    source, size, content_type, lambda: deadline.reschedule(now() + stall)
+                    source, size, content_type, lambda: deadline.reschedule(now() + patience)
                 )
                 parsed = address.parse(url)
                 async with self._asked("PUT", parsed, auth, upload.headers, upload) as response:
@@ -232,8 +234,8 @@ class HttpProvider:
             if response.status not in question.redirects:
                 return response
             target = response.headers.get("Location", "")
-            # A host that has not read the upload to its end takes no other question.
-            response.close() if question.upload else response.release()
+            # Only after a GET is the connection sure to be at the end of an answer.
+            response.release() if question.method == "GET" else response.close()
             following = address.joined(url, target) if target else None
             if following is None:
                 raise TransferFailed(Verdict("its redirect leads to no http or https URL", "host"))

@@ -105,7 +105,8 @@ class Spans:
 
     def absorb(self, piece: Piece) -> bool:
         """Let a piece go on into the next one, where nothing has come of that."""
-        index = self._pieces.index(piece) + 1
+        # One that was absorbed itself has no place any more.
+        index = self._pieces.index(piece) + 1 if piece in self._pieces else len(self._pieces)
         if index == len(self._pieces):
             return False
         following = self._pieces[index]
