@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import io
 import json
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +20,14 @@ from yarl import URL
 from tests.acceptance import faulty
 from tests.acceptance.conftest import Gateway
 from tests.acceptance.faulty import Place, picture
-from tests.docs.running import free_port
+from tests.contract.providers import hub
+from tests.contract.providers.servers import ACCOUNT, ACCOUNT_KEY, AZURITE, BUCKET, Servers
 from tests.waiting import wait_until
 
 SECRET = base64.b64encode(b"a key of the operator").decode()
 PASSWORD = "pl4nted-p4ssword"
 TOKEN = "pl4nted-t0ken"
+OF_GOOGLE = {"url_pattern": "gs://**", "auth": {"type": "bearer", "token": PASSWORD}}
 LOCAL = {"ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8"}
 
 
@@ -87,27 +84,34 @@ def place(tmp_path: Path) -> Place:
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """The address of an S3 server with a bucket named pictures."""
-    port = free_port()
-    with subprocess.Popen(
-        (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        url = f"http://127.0.0.1:{port}"
-        try:
-            until = time.monotonic() + 30
-            while not faulty.is_listening(port):
-                assert process.poll() is None
-                assert time.monotonic() < until
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(0.05)
-            made = urllib.request.Request(f"{url}/pictures", method="PUT")
-            urllib.request.urlopen(made, timeout=10).close()
-            yield url
-        finally:
-            process.terminate()
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    found = Servers(tmp_path_factory.mktemp("servers"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def equipped(
+    start: Callable[..., Any], servers: Servers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """A gateway whose settings name an S3, a Google account and an Azure account."""
+    account = tmp_path_factory.mktemp("google") / "account.json"
+    told = {"gcs_base_url": servers.buckets, "disable_oauth": True, "client_email": ""}
+    account.write_text(json.dumps({**told, "private_key": "", "private_key_id": "x"}))
+    s3 = {"AWS_ACCESS_KEY_ID": "operator", "AWS_SECRET_ACCESS_KEY": PASSWORD}
+    with start(
+        **s3,
+        AWS_REGION="us-east-1",
+        AWS_ENDPOINT_URL=servers.buckets,
+        GOOGLE_APPLICATION_CREDENTIALS=str(account),
+        AZURE_STORAGE_CONNECTION_STRING=_azure(servers) if AZURITE.exists() else "",
+    ) as found:
+        yield found
+
+
+def _azure(servers: Servers) -> str:
+    account = f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY}"
+    return f"{account};BlobEndpoint={servers.azurite};"
 
 
 def to(prefix: str, **more: Any) -> dict[str, Any]:
@@ -245,25 +249,23 @@ async def test_user_and_password_are_used_and_not_told(gateway: Gateway, shelf: 
 
 
 def s3_keys(endpoint: str) -> dict[str, Any]:
-    auth = {"access_key_id": "key", "secret_access_key": PASSWORD, "region": "eu-west-1"}
+    auth = {"access_key_id": "caller", "secret_access_key": PASSWORD, "region": "us-east-1"}
     return {"url_pattern": "s3://**", "auth": {"type": "s3", "endpoint": endpoint, **auth}}
 
 
-async def test_a_bucket_with_the_keys_of_the_request(gateway: Gateway, bucket: str) -> None:
+async def test_a_bucket_with_the_keys_of_the_request(gateway: Gateway, servers: Servers) -> None:
     body = {
         "prompt": picture(11),
         "id": "stored",
-        "s3": {"bucket": "pictures", "prefix": "today/a-", "presign_s": 60},
-        "credentials": [s3_keys(bucket)],
+        "s3": {"bucket": BUCKET, "prefix": "today/a-", "presign_s": 60},
+        "credentials": [s3_keys(servers.buckets)],
     }
     answer = (await gateway.ask(body=body)).json
-    assert answer["images"] == ["s3://pictures/today/a-stored_p_00001_.png"], answer
+    assert answer["images"] == [f"s3://{BUCKET}/today/a-stored_p_00001_.png"], answer
     [link] = answer["presigned_urls"]
-    assert link.startswith(f"{bucket}/pictures/today/a-stored_p_00001_.png?")
+    assert link.startswith(f"{servers.buckets}/{BUCKET}/today/a-stored_p_00001_.png?")
     assert "X-Amz-Expires=60" in link
-    async with aiohttp.ClientSession() as session, session.get(URL(link, encoded=True)) as found:
-        assert (found.status, found.content_type) == (200, "image/png")
-        assert Image.open(io.BytesIO(await found.read())).size == (16, 16)
+    await assert_leads_to_a_picture(link)
     record = (await gateway.ask("/jobs/stored")).json
     assert record["presigned_urls"] == [link]
     assert PASSWORD not in json.dumps([answer, record])
@@ -272,11 +274,62 @@ async def test_a_bucket_with_the_keys_of_the_request(gateway: Gateway, bucket: s
     assert PASSWORD not in log
 
 
-async def test_a_bucket_that_is_not_there(gateway: Gateway, bucket: str) -> None:
+async def assert_leads_to_a_picture(link: str) -> None:
+    async with aiohttp.ClientSession() as session, session.get(URL(link, encoded=True)) as found:
+        assert (found.status, found.content_type) == (200, "image/png")
+        assert Image.open(io.BytesIO(await found.read())).size == (16, 16)
+
+
+async def test_a_bucket_with_the_keys_of_the_settings(equipped: Gateway) -> None:
+    wishes = {"s3": {"bucket": BUCKET, "prefix": "own/", "presign_s": 60}}
+    answer = (await equipped.ask(body={"prompt": picture(1), "id": "own", **wishes})).json
+    assert answer["images"] == [f"s3://{BUCKET}/own/own_p_00001_.png"], answer
+    await assert_leads_to_a_picture(answer["presigned_urls"][0])
+
+
+async def test_a_bucket_of_google(equipped: Gateway) -> None:
+    wishes = {"gcs": {"bucket": BUCKET, "prefix": "g/"}, "credentials": [OF_GOOGLE]}
+    answer = (await equipped.ask(body={"prompt": picture(2), "id": "google", **wishes})).json
+    assert answer["images"] == [f"gs://{BUCKET}/g/google_p_00001_.png"], answer
+    assert answer["warnings"] == []
+
+
+async def test_a_link_that_cannot_be_signed_is_a_warning(equipped: Gateway) -> None:
+    wishes = {"gcs": {"bucket": BUCKET, "prefix": "g/", "presign_s": 60}}
+    body = {"prompt": picture(3), "id": "unsigned", "credentials": [OF_GOOGLE], **wishes}
+    answer = (await equipped.ask(body=body)).json
+    assert answer["images"] == [f"gs://{BUCKET}/g/unsigned_p_00001_.png"], answer
+    assert "presigned_urls" not in answer
+    assert answer["warnings"][0].startswith("No link to gs://")
+
+
+@pytest.mark.skipif(not AZURITE.exists(), reason="`bash run.sh test` installs Azurite")
+async def test_a_container_of_azure(equipped: Gateway, servers: Servers) -> None:
+    wishes = {"azure_blob_upload": {"container": BUCKET, "blob_prefix": "a/", "presign_s": 60}}
+    answer = (await equipped.ask(body={"prompt": picture(4), "id": "blob", **wishes})).json
+    assert answer["images"] == [f"{servers.azurite}/{BUCKET}/a/blob_p_00001_.png"], answer
+    await assert_leads_to_a_picture(answer["presigned_urls"][0])
+
+
+async def test_a_repository_of_hugging_face(place: Place) -> None:
+    async with hub.serving(PASSWORD) as found:
+        repository = found.repository("owner/name")
+        settings = {"HF_ENDPOINT": found.endpoint, "HF_TOKEN": PASSWORD, **LOCAL}
+        async with faulty.gateway(place, **settings) as gateway:
+            wishes = {"hf_upload": {"repo": "owner/name", "directory": "/pictures"}}
+            answer = await gateway.prompt(picture(1), id="hub", **wishes)
+    path = "pictures/hub_p_00001_.png"
+    url = f"https://huggingface.co/owner/name/resolve/main/{path}"
+    assert answer.body["images"] == [url], answer.body
+    assert Image.open(io.BytesIO(repository.commits[-1][path])).size == (16, 16)
+    assert PASSWORD not in (place.folder / "gateway.log").read_text()
+
+
+async def test_a_bucket_that_is_not_there(gateway: Gateway, servers: Servers) -> None:
     body = {
         "prompt": picture(12),
         "s3": {"bucket": "nowhere", "prefix": ""},
-        "credentials": [s3_keys(bucket)],
+        "credentials": [s3_keys(servers.buckets)],
     }
     answer = await gateway.ask(body=body)
     assert (answer.status, answer.json["code"]) == (502, "upload_failed")
