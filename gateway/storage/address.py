@@ -15,6 +15,7 @@ from gateway.schemas import Auth, BasicAuth, BearerAuth, HeaderAuth, QueryAuth
 
 URL_LENGTH = 8192
 _LATER = ("s3", "gs", "az", "hf")
+_STORED = ("s3", "gs", "az", "hf", "file")
 _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]+(%25[A-Za-z0-9._-]+)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -69,16 +70,32 @@ def joined(base: URL, target: str) -> URL | None:
 
 def shown(url: URL | str) -> str:
     """Return a URL as answers and logs may name it: no user, no password, no secret's value."""
-    parsed = _parsed(url) if isinstance(url, str) else url
+    parsed = _parsed(url) or _stored(url) if isinstance(url, str) else url
     if parsed is None:
         return "the URL"
-    text = str(parsed.with_user(None).with_query(None))
+    text = str(_without_user(parsed).with_query(None))
     pairs = [pair.partition("=") for pair in parsed.raw_query_string.split("&") if pair]
     query = "&".join(
         f"{name}=***" if _SECRET.search(name) else f"{name}{equals}{value}"
         for name, equals, value in pairs
     )
     return _cut(f"{text}?{query}" if query else text, _SHOWN)
+
+
+def _stored(url: str) -> URL | None:
+    """Return a URL of a storage that has no port."""
+    if len(url) > URL_LENGTH or _CONTROL.search(url):
+        return None
+    try:
+        parsed = _verbatim(url).with_fragment(None)
+    except ValueError:
+        return None
+    is_named = parsed.scheme in _STORED and (parsed.raw_host or parsed.scheme == "file")
+    return parsed if is_named else None
+
+
+def _without_user(url: URL) -> URL:
+    return url if url.raw_user is None and url.raw_password is None else url.with_user(None)
 
 
 def _cut(text: str, length: int) -> str:

@@ -69,6 +69,11 @@ def test_digits_of_other_scripts_become_an_address(host: str) -> None:
         ("https://host/x?X-Amz-Signature=secret", "https://host/x?X-Amz-Signature=***"),
         ("https://host/x?flag", "https://host/x?flag"),
         ("http://host:99999/secret", "the URL"),
+        ("hf://org/repo@v1/a b?token=secret", "hf://org/repo@v1/a%20b?token=***"),
+        ("s3://key:secret@bucket/x", "s3://bucket/x"),
+        ("file:///models/x", "file:///models/x"),
+        ("s3:///secret", "the URL"),
+        ("other://host/secret", "the URL"),
     ],
 )
 def test_urls_are_shown_without_secrets(url: str, expected: str) -> None:
