@@ -38,6 +38,7 @@ _JOB_ERRORS = (
     errors.OutputMissing,
     errors.EngineCrashed,
     errors.CredentialsLost,
+    errors.UploadFailed,
     errors.InternalError,
     errors.JobTimeout,
     errors.StorageFull,
@@ -64,6 +65,7 @@ _PROMPT_ERRORS = (
     errors.NotYetSupported,
     errors.UiWorkflow,
     errors.UnknownModelFolder,
+    errors.DestinationNotConfigured,
     errors.InvalidGraph,
     errors.QueueFull,
     errors.NotReady,
@@ -108,7 +110,8 @@ OPERATIONS: dict[tuple[str, str], Told] = {
             ),
         ],
         raw=("image/*", "video/*", "audio/*", "multipart/mixed"),
-        description=f"Fields that come later, and are refused with 422 until then: {_LATER}.",
+        description="202 as soon as the job is on disk, for an upload with `async: true` too. "
+        f"Fields that come later, and are refused with 422 until then: {_LATER}.",
     ),
     ("POST", "/interrupt"): Told(
         {200: schemas.InterruptAnswer, 404: schemas.InterruptAnswer},
