@@ -14,6 +14,8 @@ stop() {
 source scripts/venv.sh
 # shellcheck source=scripts/docker.sh
 source scripts/docker.sh
+# shellcheck source=scripts/emulators.sh
+source scripts/emulators.sh
 
 print_help() {
   cat <<'HELP'
@@ -77,6 +79,7 @@ run_tests() {
   install_python_when_root
   install_extra dev
   install_compose_schema
+  install_azurite
   check $bin/ruff check .
   check $bin/ruff format --check .
   check $bin/mypy

@@ -19,7 +19,14 @@ from gateway.config import Settings
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / ".venv/compose-spec/compose/config/compose_spec.json"
 BIN = Path(sys.executable).parent
-SCRIPTS = ("run.sh", ".ci/run", "scripts/comfyui", "scripts/docker.sh", "scripts/venv.sh")
+SCRIPTS = (
+    "run.sh",
+    ".ci/run",
+    "scripts/comfyui",
+    "scripts/docker.sh",
+    "scripts/emulators.sh",
+    "scripts/venv.sh",
+)
 DEFAULT = re.compile(r"\$\{(\w+):-((?:[^{}$]|\$\{[^{}]*\})*)\}")
 # The image and compose settle these; an operator of a container has nothing to set there.
 IN_CONTAINER = {

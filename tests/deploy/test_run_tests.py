@@ -84,6 +84,58 @@ def test_a_missing_python_is_said_to_others(test_host: Host) -> None:
     assert not any(call.startswith("apt-get") for call in test_host.calls())
 
 
+# Leaves behind what an installed package says of itself.
+NPM = (
+    "for last; do :; done; folder=.venv/azurite/node_modules/azurite; mkdir -p $folder\n"
+    """echo '  "version": "'"${last##*@}"'",' > $folder/package.json"""
+)
+
+
+def npm_calls(host: Host) -> list[str]:
+    return [call for call in host.calls() if call.startswith("npm ")]
+
+
+def test_azurite_is_installed_once_and_into_the_checkout(test_host: Host) -> None:
+    test_host.fake("npm", f'{NPM}\necho "cache=$npm_config_cache"')
+    first, second = test_host.run("test"), test_host.run("test")
+
+    assert (first.returncode, second.returncode) == (0, 0), first.stdout
+    assert len(npm_calls(test_host)) == 1
+    assert "--prefix .venv/azurite azurite@" in npm_calls(test_host)[0]
+    assert f"cache={test_host.checkout}/.venv/npm" in first.stdout
+    assert "skipped" not in first.stdout + second.stdout
+    assert "installing azurite" not in second.stdout
+
+
+def test_npm_is_installed_by_root(test_host: Host) -> None:
+    test_host.fake("npm", NPM)
+    npm = test_host.bin / "npm"
+    hidden = npm.rename(test_host.home / "npm")
+    test_host.fake("id", "echo 0")
+    test_host.fake("apt-get", f'if [ "$1" = install ]; then cp {hidden} {npm}; fi')
+    result = test_host.run("test")
+
+    assert result.returncode == 0, result.stdout
+    assert "installing the Debian packages nodejs and npm" in result.stdout
+    assert len(npm_calls(test_host)) == 1
+
+
+def test_without_npm_the_tests_run_and_say_what_they_skip(test_host: Host) -> None:
+    test_host.fake("id", "echo 1000")
+    result = test_host.run("test")
+
+    assert result.returncode == 0, result.stdout
+    assert "npm is missing: the tests of Azure Blob Storage are skipped" in result.stdout
+
+
+def test_an_npm_that_fails_does_not_fail_the_run(test_host: Host) -> None:
+    test_host.fake("npm", "exit 1")
+    result = test_host.run("test")
+
+    assert result.returncode == 0, result.stdout
+    assert "the tests of Azure Blob Storage are skipped" in result.stdout
+
+
 def test_ci_runs_the_same_from_anywhere(test_host: Host, tmp_path: Path) -> None:
     shutil.copytree(Path(__file__).parents[2] / ".ci", test_host.checkout / ".ci")
     elsewhere = test_host.checkout.rename(tmp_path / "a path with spaces")

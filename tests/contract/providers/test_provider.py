@@ -60,6 +60,15 @@ async def read(
         return reply.start, b"".join([chunk async for chunk in reply.chunks()])
 
 
+async def read_or_mismatch(storage: Storage, url: str, span: Span) -> tuple[int, bytes | None]:
+    try:
+        return await read(storage, url, span)
+    except TransferFailed as failure:
+        if failure.verdict == MISMATCH:
+            return 0, None
+        raise
+
+
 async def test_it_tells_of_a_file(storage: Storage, plant, name) -> None:
     url = await plant(name)
     storage.provider.check(url)
@@ -102,12 +111,9 @@ async def test_a_part_of_another_version_is_never_given(storage: Storage, plant,
     after = await storage.provider.stat(url, storage.auth)
 
     assert before.version != after.version
-    try:
-        begun, body = await read(storage, url, Span(100_000, None, before.version))
-    except TransferFailed as failure:
-        assert failure.verdict == MISMATCH
-    else:
-        assert (begun, body) in ((0, OTHER + b"more"), (100_000, BODY[100_000:]))
+    span = Span(100_000, None, before.version)
+    begun, body = await read_or_mismatch(storage, url, span)
+    assert body is None or (begun, body) == (0, OTHER + b"more")
 
 
 async def test_a_part_past_the_end_is_a_mismatch(storage: Storage, plant, name) -> None:

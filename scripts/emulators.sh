@@ -1,0 +1,40 @@
+# shellcheck shell=bash
+# Servers of the tests that are no Python packages; run.sh sources this file.
+
+# The last one that runs on the Node.js of Debian 12 and 13.
+AZURITE=3.35.0
+
+install_node_when_root() {
+  if command -v npm >/dev/null; then return; fi
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then return; fi
+  tell "installing the Debian packages nodejs and npm, for a server of Azure Blob Storage"
+  if ! apt-get update -qq || ! DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+    --no-install-recommends nodejs npm; then
+    tell "they could not be installed"
+  fi
+}
+
+has_azurite() {
+  grep -qs "\"version\": \"$AZURITE\"" .venv/azurite/node_modules/azurite/package.json
+}
+
+# npm's own cache lies outside the checkout, so it is used only where it was asked for.
+npm_install() {
+  npm_config_cache=${npm_config_cache:-$PWD/.venv/npm} npm_config_update_notifier=false \
+    npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts \
+    --prefix .venv/azurite "azurite@$AZURITE" || tell "npm failed"
+  rm -rf .venv/npm
+}
+
+install_azurite() {
+  if has_azurite; then return; fi
+  install_node_when_root
+  if ! command -v npm >/dev/null; then
+    tell "npm is missing: the tests of Azure Blob Storage are skipped (install nodejs and npm)"
+    return
+  fi
+  tell "installing azurite $AZURITE into .venv"
+  mkdir -p .venv/azurite
+  npm_install
+  has_azurite || tell "it could not be installed: the tests of Azure Blob Storage are skipped"
+}
