@@ -6,11 +6,15 @@ import asyncio
 import re
 import shutil
 import struct
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from aiohttp import web
 
 from tests.docs.running import ROOT, running_gateway
+from tests.weights import safetensors
 
 README = (ROOT / "README.md").read_text()
 CURL = re.compile(r"curl -sS http://\S+:3000/prompt .*$", re.MULTILINE)
@@ -26,7 +30,7 @@ def told_by_run_sh() -> str:
 
 def commands() -> dict[str, str]:
     quickstart = (ROOT / "docs" / "quickstart.md").read_text()
-    [of_readme], [of_quickstart] = CURL.findall(README), CURL.findall(quickstart)
+    [of_readme, _], [of_quickstart] = CURL.findall(README), CURL.findall(quickstart)
     return {"README": of_readme, "quickstart": of_quickstart, "run.sh": told_by_run_sh()}
 
 
@@ -44,6 +48,39 @@ async def test_the_curl_shows_a_picture(tmp_path: Path) -> None:
     picture = (tmp_path / "picture.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert struct.unpack(">II", picture[16:24]) == (512, 512)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
+async def test_the_curl_with_a_model_by_url_shows_a_picture(tmp_path: Path, weights: str) -> None:
+    shutil.copytree(ROOT / "warmup", tmp_path / "warmup")
+    workflow = tmp_path / "warmup" / "model-by-url.json"
+    # The same, but for the host: tests stay on this machine.
+    text, count = re.subn(r"https://huggingface\.co/", weights, workflow.read_text())
+    assert count == 1
+    workflow.write_text(text)
+    async with running_gateway(tmp_path, ALLOW_PRIVATE_NETWORKS="127.0.0.0/8") as gateway:
+        command = CURL.findall(README)[1].replace("http://127.0.0.1:3000", gateway.url)
+        process = await asyncio.create_subprocess_shell(command, cwd=tmp_path)
+        assert await process.wait() == 0
+    picture = (tmp_path / "lighthouse.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert struct.unpack(">II", picture[16:24]) == (512, 512)
+
+
+@pytest_asyncio.fixture
+async def weights() -> AsyncIterator[str]:
+    """The address of a host that has small weights under every path."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=safetensors())
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    await runner.cleanup()
 
 
 def test_the_first_screen_holds_what_one_needs() -> None:
