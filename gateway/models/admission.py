@@ -53,6 +53,9 @@ class Admission:
 
     async def _look(self, stem: str) -> File | None:
         known = self._index.of_stem(stem)
+        if known is not None and known.is_doomed:
+            await self._room.quiet()
+            known = self._index.of_stem(stem)
         name = known.name if known else await self._recorded_name(stem)
         if name is None:
             return None

@@ -7,29 +7,28 @@ import contextlib
 import copy
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from gateway import errors, metrics
 from gateway.config import Settings
 from gateway.log import logger
-from gateway.models import names, record, verify
+from gateway.models import names, record
 from gateway.models.access import Access
 from gateway.models.admission import Admission
 from gateway.models.downloads import Board, DownloadShown
 from gateway.models.fetch import Downloads, Fetch, Notify, disk_told
 from gateway.models.index import File, Index
+from gateway.models.inventory import EntryShown, Inventory, verify_folder
+from gateway.models.keeper import Keeper
 from gateway.models.layout import Layout
-from gateway.models.peers import HEARTBEAT_S, Peers
+from gateway.models.peers import Peers
 from gateway.models.pins import Pins
 from gateway.models.room import ClaimLost, Room
 from gateway.models.shelf import Shelf, file_of
 from gateway.models.uses import Uses
-from gateway.models.verify import Flaw
 from gateway.models.wanted import Cached, Wanted
 from gateway.storage import claim as claims
 from gateway.storage.flights import Flights
@@ -39,26 +38,8 @@ from gateway.storage.providers import Providers
 __all__ = ["Cache", "Cached", "EntryShown", "Wanted", "verify_folder"]
 
 _GB = 1 << 30
-#: Seconds that uses are gathered before they are written down.
-_GATHER_S = 1.0
 #: Seconds after which what a killed download left is not resumed any more.
 _LEFTOVER_AGE_S = 86_400.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EntryShown:
-    """A file of the cache, as callers may see it."""
-
-    name: str
-    url: str | None
-    size: int
-    #: ISO 8601.
-    last_used: str
-    #: Who needs it.
-    pins: list[str]
-    #: Where ComfyUI sees it.
-    links: list[str]
-    needs_credentials: bool
 
 
 class Cache:
@@ -82,9 +63,8 @@ class Cache:
         self._admission = Admission(self._shelf, self._index, self._room, self._access)
         self._fetch = Fetch(self._shelf, self._room, self._board, downloader, providers, notify)
         self._flights: Flights[tuple[File, bool]] = Flights()
-        #: Stems whose records have links that are not written down yet.
-        self._linked: set[str] = set()
-        self._stirred = asyncio.Event()
+        self._keeper = Keeper(self._shelf, self._index, self._room, self._peers, self._uses)
+        self._inventory = Inventory(self._layout, self._index, self._pins, self._room)
 
     @classmethod
     def open(
@@ -97,16 +77,12 @@ class Cache:
     async def run(self) -> AsyncIterator[Self]:
         """Serve until left; then what is still being fetched is given up."""
         await self._load()
-        keeper = asyncio.create_task(self._keep(), name="cache keeper")
-        try:
-            yield self
-        finally:
-            await self._flights.close()
-            await self._access.close()
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
-            await self._write_back()
-            await asyncio.to_thread(self._peers.close)
+        async with self._keeper.run():
+            try:
+                yield self
+            finally:
+                await self._flights.close()
+                await self._access.close()
 
     async def get(self, wanted: Wanted, holder: str) -> Cached:
         """Return the file of a URL, fetched when it is not there; held firmly from now on.
@@ -157,18 +133,19 @@ class Cache:
     def _still_here(self, stem: str, holder: str) -> Cached | None:
         file = self._index.of_stem(stem)
         is_kept = holder in self._pins.firm(stem)
-        return self._taken(file, is_hit=False) if file and is_kept else None
+        is_here = file is not None and not file.is_doomed and is_kept
+        return self._taken(file, is_hit=False) if file and is_here else None
 
     def _at_hand(self, stem: str, wanted: Wanted) -> Cached | None:
         """Return a file at the cost of one stat; None when there is more to it."""
         file = self._index.of_stem(stem)
-        if file is None or not file.is_settled or not self._may_serve(file, wanted):
+        if file is None or file.is_doomed or not self._may_serve(file, wanted):
             return None
         return self._taken(file)
 
     def _may_serve(self, file: File, wanted: Wanted) -> bool:
         note = file.record
-        if note is None:
+        if note is None or not file.is_settled:
             return False
         if wanted.sha256 is not None and wanted.sha256.lower() != note.sha256:
             return False
@@ -190,7 +167,7 @@ class Cache:
             return None
         self._index.use(file, time.time())
         self._uses.note(file)
-        self._stirred.set()
+        self._keeper.stir()
         if is_hit:
             metrics.cache_hits_total.inc()
         return Cached(file.name, path, file.size, file.device, file.inode)
@@ -198,7 +175,7 @@ class Cache:
     async def _brought(self, stem: str, wanted: Wanted, holder: str) -> Cached:
         # Who gives other credentials, or another sum, shall not fail with the others.
         key = (stem, self._access.digest(wanted), wanted.sha256)
-        self._stirred.set()
+        self._keeper.stir()
         while True:
             # Anew in each round: one who has waited longer may have taken the file.
             self._pins.pin(stem, holder)
@@ -210,7 +187,7 @@ class Cache:
                 raise own from failure
             if file.record is not None and file.record.needs_credentials and not is_fresh:
                 await self._access.check(stem, wanted)
-            found = self._taken(file, is_hit=not is_fresh)
+            found = None if file.is_doomed else self._taken(file, is_hit=not is_fresh)
             if found is not None:
                 return found
 
@@ -253,31 +230,12 @@ class Cache:
         self._let_go()
 
     def _let_go(self) -> None:
-        self._stirred.set()
+        self._keeper.stir()
         self._room.wake()
 
     async def entries(self) -> list[EntryShown]:
         """Return the files, the most recently used first."""
-        await self._refresh()
-        files = list(self._index.oldest_first())[::-1]
-        unread = [file for file in files if file.record is None]
-        read = await asyncio.to_thread(self._records, [file.stem for file in unread])
-        return [self._shown(file, file.record or read.get(file.stem)) for file in files]
-
-    def _records(self, stems: list[str]) -> dict[str, record.Record | None]:
-        return {stem: record.read(self._layout.records, stem) for stem in stems}
-
-    def _shown(self, file: File, note: record.Record | None) -> EntryShown:
-        used = datetime.fromtimestamp(file.used_at, UTC).isoformat(timespec="milliseconds")
-        return EntryShown(
-            name=file.name,
-            url=note.url if note else None,
-            size=file.size,
-            last_used=used.replace("+00:00", "Z"),
-            pins=self._pins.holders(file.stem),
-            links=list(note.links) if note else [],
-            needs_credentials=note.needs_credentials if note else False,
-        )
+        return await self._inventory.entries()
 
     def downloads(self) -> list[DownloadShown]:
         """Return what is being fetched, then what was lately, the newest first."""
@@ -285,47 +243,15 @@ class Cache:
 
     async def delete(self, name: str) -> None:
         """Delete a file. Raises CacheEntryNotFound, CacheEntryInUse."""
-        await self._refresh()
-        file = self._index.named(name)
-        if file is None:
-            if self._room.is_fetching(names.stem_of(name) or ""):
-                raise errors.CacheEntryInUse("This file is being fetched; delete it later.")
-            raise errors.CacheEntryNotFound(hint="GET /cache lists what it holds.")
-        elsewhere = await self._room.in_use_elsewhere()
-        if self._is_needed(file) or file.stem in elsewhere.pinned:
-            raise errors.CacheEntryInUse(hint="GET /cache shows who needs it.")
-        await self._room.remove([file])
+        await self._inventory.delete(name)
 
     async def prune(self, older_than_s: float | None = None) -> list[str]:
         """Delete what no job needs, or of that what was last used so long ago; returns names."""
-        await self._refresh()
-        elsewhere = await self._room.in_use_elsewhere()
-        before = time.time() - older_than_s if older_than_s is not None else float("inf")
-        files = [
-            file
-            for file in self._index.oldest_first()
-            if file.used_at < before
-            and not self._is_needed(file)
-            and not self._pins.is_loose(file.stem)
-            and file.stem not in elsewhere.pinned
-        ]
-        return [file.name for file in await self._room.remove(files)]
-
-    async def _refresh(self) -> None:
-        with contextlib.suppress(OSError):
-            await self._room.refresh()
-
-    def _is_needed(self, file: File) -> bool:
-        return self._pins.is_firm(file.stem) or self._room.is_fetching(file.stem)
+        return await self._inventory.prune(older_than_s)
 
     def note_link(self, stem: str, path: Path) -> None:
         """Remember where ComfyUI sees a file; what is known already costs nothing."""
-        file = self._index.of_stem(stem)
-        if file is None or file.record is None or str(path) in file.record.links:
-            return
-        file.record = replace(file.record, links=(*file.record.links, str(path)))
-        self._linked.add(stem)
-        self._stirred.set()
+        self._keeper.note_link(stem, path)
 
     async def _load(self) -> None:
         try:
@@ -350,46 +276,3 @@ class Cache:
     def _tell_removed(self, file: File) -> None:
         path = self._layout.cache / file.name
         self._notify("file_deleted", {"local_path": str(path), "size": file.size})
-
-    async def _keep(self) -> None:
-        """Write down what was used, and tell other processes what is in use."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(HEARTBEAT_S):
-                    await self._stirred.wait()
-            self._stirred.clear()
-            await self._write_pins()
-            await asyncio.sleep(_GATHER_S)
-            await self._write_back()
-
-    async def _write_back(self) -> None:
-        await asyncio.to_thread(self._shelf.touch, self._uses.take())
-        while self._linked:
-            stem = self._linked.pop()
-            file = self._index.of_stem(stem)
-            if file is not None and file.record is not None:
-                with contextlib.suppress(OSError):
-                    await asyncio.to_thread(record.write, self._layout.records, stem, file.record)
-        await self._write_pins()
-
-    async def _write_pins(self) -> None:
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(self._peers.write, self._room.pinned(), self._room.recent())
-
-
-def verify_folder(cache_dir: Path) -> Iterator[tuple[str, bool, str]]:
-    """Check every file of a cache folder, without a network: name, whether it is whole, why not.
-
-    Belongs in a thread. Raises OSError.
-    """
-    layout = Layout(cache_dir)
-    for file in Shelf(layout).scan():
-        note = record.read(layout.records, file.stem)
-        size, sha256 = (note.size, note.sha256) if note else (None, None)
-        path = cache_dir / file.name
-        try:
-            verify.check(path, path.suffix, size, sha256)
-        except Flaw as flaw:
-            yield file.name, False, str(flaw)
-        else:
-            yield file.name, True, ""

@@ -15,7 +15,8 @@ from gateway.models.admission import invalid
 from gateway.models.downloads import Board, Download
 from gateway.models.index import File
 from gateway.models.record import Record
-from gateway.models.room import GaveWay, Room, Seat
+from gateway.models.room import GaveWay, Room
+from gateway.models.seats import Seat
 from gateway.models.shelf import Shelf
 from gateway.models.verify import Flaw
 from gateway.models.wanted import Wanted

@@ -26,6 +26,8 @@ class File:
     record: Record | None = None
     #: Whether it may be served: verified, and its record is known.
     is_settled: bool = False
+    #: Whether it is being removed: who wants it waits, and fetches it again.
+    is_doomed: bool = False
 
     @property
     def stem(self) -> str:

@@ -42,6 +42,16 @@ class Survey:
     #: Bytes the disk has free.
     free: int
 
+    def size(self, stem: str) -> int:
+        """Return how long a part is."""
+        part = self.parts.get(stem)
+        return part.size if part else 0
+
+    def allocated(self, stem: str) -> int:
+        """Return what a part takes of the disk."""
+        part = self.parts.get(stem)
+        return part.allocated if part else 0
+
 
 class Shelf:
     """Lists, removes and places files; remembers how the folder looked last."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import random
 import struct
 import zipfile
 from collections.abc import AsyncIterator
@@ -226,6 +227,35 @@ async def test_the_limit_holds_at_every_instant(host: Host, tmp_path: Path) -> N
 
     assert samples > 50
     assert not over
+
+
+async def test_what_a_job_holds_stays_while_others_press(host: Host, tmp_path: Path) -> None:
+    """Eighty jobs want one or two of six files in a cache of three; none loses what it holds."""
+    bodies = [safetensors(256 * KB, at) for at in range(6)]
+    urls = [host.on(f"/{at}.safetensors", body) for at, body in enumerate(bodies)]
+    lost: list[str] = []
+    async with caching(tmp_path, 3 * 256 * KB) as place:
+
+        async def job(at: int) -> None:
+            holder, chance = f"job{at}", random.Random(at)
+            wants = chance.sample(urls, 1 + at % 2)
+            await asyncio.sleep(chance.random() / 2)
+            found = await place.cache.get_all([Wanted(url) for url in wants], holder)
+            for _ in range(5):
+                lost.extend(one.name for one in found if not one.path.exists())
+                await asyncio.sleep(0.001)
+            if at % 3 == 0:
+                place.cache.loosen(holder)
+                await asyncio.sleep(0.005)
+                found = await place.cache.get_all([Wanted(url) for url in wants], holder)
+                lost.extend(one.name for one in found if not one.path.exists())
+            place.cache.release(holder)
+
+        async with asyncio.timeout(30):
+            await asyncio.gather(*map(job, range(80)))
+        assert len(place.files()) == 3
+        assert len(place.told("file_downloaded")) > 12
+    assert not lost
 
 
 async def test_unknown_length_reserves_in_steps(host: Host, tmp_path: Path) -> None:
