@@ -72,7 +72,7 @@ class HuggingFaceProvider:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="huggingface")
         self._is_used = False
         # The token is part of the key: what one may see says nothing of another.
-        self._known: LRUCache[tuple[File, str | None, str | None], _Known] = LRUCache(_REMEMBERED)
+        self._known: LRUCache[tuple[File, str | None], _Known] = LRUCache(_REMEMBERED)
         self._turns: WeakValueDictionary[Repo, asyncio.Lock] = WeakValueDictionary()
 
     async def close(self) -> None:
@@ -108,7 +108,9 @@ class HuggingFaceProvider:
     async def read(self, url: str, auth: Auth | None, span: Span = WHOLE) -> AsyncIterator[Reply]:
         """Ask for a part of a file, of one commit; raises TransferFailed, InvalidInput."""
         file, token = hf_address.file_of(url, self._endpoint), self._token_of(auth)
-        known = self._known.get((file, token, span.version)) or await self._asked(file, token)
+        known = self._known.get((file, token))
+        if known is None or known.stat.version != span.version:
+            known = await self._asked(file, token)
         if span.version not in (None, known.stat.version):
             raise TransferFailed(MISMATCH)
         # The version is left out: it is the hub's name of the content, and the bytes come from
@@ -181,7 +183,7 @@ class HuggingFaceProvider:
 
     async def _asked(self, file: File, token: str | None) -> _Known:
         known = await self._in_thread(functools.partial(self._metadata, file, token))
-        self._known[file, token, known.stat.version] = known
+        self._known[file, token] = known
         return known
 
     def _metadata(self, file: File, token: str | None) -> _Known:
