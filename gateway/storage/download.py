@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import Protocol
 from gateway.schemas import Auth
 from gateway.storage import failures, journal
 from gateway.storage.crew import Crew, Slots
+from gateway.storage.pace import Patience
 from gateway.storage.partial import PartialFile, discard
 from gateway.storage.provider import Provider, Stat
-from gateway.storage.spans import Spans
-from gateway.storage.transfer import Patience, Source, Transfer
+from gateway.storage.spans import Range, Spans
+from gateway.storage.transfer import Source, Transfer
 
 __all__ = ["Arrival", "Downloader", "Order", "Sources", "discard"]
 
@@ -100,8 +101,9 @@ class Downloader:
         transfer = Transfer(source, target, self._patience, crew)
         found = await file.open()
         if found is not None:
-            transfer.resume(found.stat, found.here(journal.boot_id()) or [])
-            await target.admit(found.stat)
+            here = found.here(journal.boot_id()) or []
+            transfer.resume(found.stat, here)
+            await target.admit(found.stat, here)
         stat = await transfer.run()
         size = stat.size or 0
         return Arrival(
@@ -123,11 +125,12 @@ class _Ordered:
         self._file = file
         self._reserved = 0
 
-    async def admit(self, stat: Stat) -> None:
-        """Reserve what such a file needs."""
+    async def admit(self, stat: Stat, here: Sequence[Range] = ()) -> None:
+        """Reserve what such a file needs, some of which is here."""
         self._reserved = stat.size or 0
         if stat.size is not None:
             await self._order.reserve(stat.size)
+        self._order.tell(sum(end - start for start, end in here), stat.size)
 
     async def begin(self, stat: Stat) -> None:
         await self._file.restart(stat)

@@ -17,11 +17,12 @@ from gateway.config import Settings
 from gateway.schemas import Auth
 from gateway.storage import address, failures
 from gateway.storage.flights import Flights
+from gateway.storage.pace import Patience
 from gateway.storage.partfile import PartFile
 from gateway.storage.provider import Provider, Stat
 from gateway.storage.providers import Providers
 from gateway.storage.spans import Spans
-from gateway.storage.transfer import HEAD_BYTES, Arrival, Patience, Source, Transfer
+from gateway.storage.transfer import HEAD_BYTES, Arrival, Source, Transfer
 
 _MB = 1 << 20
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from gateway.storage import journal
 from gateway.storage.journal import Journal
+from gateway.storage.partfile import sync_folder
 from gateway.storage.provider import Stat
 from gateway.storage.spans import Range, Spans
 from gateway.storage.transfer import HEAD_BYTES
@@ -77,8 +78,10 @@ class PartialFile:
         await self._in_thread(self._restart)
 
     def _restart(self) -> None:
-        # In this order: a journal must never speak of bytes that are gone.
+        # In this order: a journal must never speak of bytes that are gone, and a power cut must not
+        # bring it back beside the bytes of another version.
         self._note_path.unlink(missing_ok=True)
+        sync_folder(self.path.parent)
         os.ftruncate(self._file, 0)
 
     async def write(self, at: int, chunks: list[bytes]) -> None:
@@ -148,6 +151,8 @@ class PartialFile:
             await asyncio.wait(self._running)
         if self._file >= 0:
             os.close(self._file)
+            # Its number will be another file's.
+            self._file = -1
 
     async def _in_thread(
         self, work: Callable[[*_Arguments], _Result], *arguments: *_Arguments

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -16,32 +14,15 @@ from gateway import errors
 from gateway.schemas import Auth
 from gateway.storage.crew import Crew
 from gateway.storage.failures import EXPIRED, MISMATCH, TransferFailed, Verdict
+from gateway.storage.pace import Batch, Pace, Patience
 from gateway.storage.provider import Provider, Reply, Span, Stat
 from gateway.storage.spans import Piece, Range, Spans
 
 HEAD_BYTES = 1 << 16
-#: Bytes gathered before they are written; a slow source's wait no longer than the seconds.
-_BATCH_BYTES = 1 << 19
-_BATCH_CHUNKS = 256
-_BATCH_S = 0.5
 #: Bytes after which a broken transfer has earned a fresh set of attempts.
 _WORTH_BYTES = 64 << 20
 #: A connection of its own for fewer bytes than this is not worth it.
 SMALLEST_SPAN = 4 << 20
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How often, and after how many seconds, a transfer is tried again."""
-
-    attempts: int = 4
-    wait_initial: float = 0.25
-    wait_max: float = 5.0
-    #: Silences, each as long as the stall timeout, that it lives through.
-    silences: int = 1
-    #: A connection that brings fewer bytes than this within these seconds is as good as silent.
-    least_bytes: int = 60 << 10
-    within_s: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -233,7 +214,7 @@ class Transfer:
 
     async def _copy(self, piece: Piece, reply: Reply, reach: int | None) -> None:
         """Write the body as far as the piece goes; `reach` is where the body shall end."""
-        batch = _Batch()
+        batch = Batch()
         try:
             await self._receive(piece, reply, reach, batch)
         except TransferFailed:
@@ -244,10 +225,10 @@ class Transfer:
         if piece.end is None:
             self._spans.end(piece)
 
-    async def _receive(self, piece: Piece, reply: Reply, reach: int | None, batch: _Batch) -> None:
+    async def _receive(self, piece: Piece, reply: Reply, reach: int | None, batch: Batch) -> None:
         try:
             async with asyncio.timeout(None) as deadline:
-                pace = _Pace(deadline, self._patience)
+                pace = Pace(deadline, self._patience)
                 async for chunk in reply.chunks():
                     pace.count(len(chunk))
                     kept = self._kept(piece, chunk, reach)
@@ -275,7 +256,7 @@ class Transfer:
         """Whether the rest of the body is somebody else's; its own end shall be seen."""
         return piece.left == 0 and piece.end != reach and not self._spans.absorb(piece)
 
-    async def _store(self, piece: Piece, batch: _Batch) -> None:
+    async def _store(self, piece: Piece, batch: Batch) -> None:
         if self._broken is not None:
             raise self._broken
         chunks = batch.emptied()
@@ -315,54 +296,6 @@ class Transfer:
             raise TransferFailed(_NO_PARTS)
         piece.is_coming = True
         return piece
-
-
-class _Batch:
-    """Bytes that wait to be written together."""
-
-    def __init__(self) -> None:
-        self._chunks: list[bytes] = []
-        self._since = time.monotonic()
-
-    def add(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-
-    def is_due(self, piece: Piece) -> bool:
-        if piece.taken - piece.written >= _BATCH_BYTES or len(self._chunks) >= _BATCH_CHUNKS:
-            return True
-        return time.monotonic() - self._since > _BATCH_S
-
-    def emptied(self) -> list[bytes]:
-        chunks, self._chunks = self._chunks, []
-        self._since = time.monotonic()
-        return chunks
-
-
-class _Pace:
-    """Ends a body whose bytes come too slowly; the time in which we do not read is not counted."""
-
-    def __init__(self, deadline: asyncio.Timeout, patience: Patience) -> None:
-        self._deadline = deadline
-        self._patience = patience
-        self._now = asyncio.get_running_loop().time
-        self._begin()
-
-    def _begin(self) -> None:
-        self._bytes = 0
-        self._deadline.reschedule(self._now() + self._patience.within_s)
-
-    def count(self, size: int) -> None:
-        self._bytes += size
-        if self._bytes >= self._patience.least_bytes:
-            self._begin()
-
-    @contextlib.contextmanager
-    def resting(self) -> Iterator[None]:
-        end = self._deadline.when()
-        left = self._patience.within_s if end is None else end - self._now()
-        self._deadline.reschedule(None)
-        yield
-        self._deadline.reschedule(self._now() + left)
 
 
 _SHORT = Verdict("fewer or more bytes arrived than the host had announced", "host", True)

@@ -21,7 +21,8 @@ from gateway import errors
 from gateway.storage.fetcher import Fetcher, FetchRequest
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider, Timeouts
-from gateway.storage.transfer import Arrival, Patience
+from gateway.storage.pace import Patience
+from gateway.storage.transfer import Arrival
 from tests.hosts import Only
 from tests.waiting import wait_until
 

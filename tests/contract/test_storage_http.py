@@ -21,8 +21,8 @@ from gateway.storage.failures import MISMATCH, TransferFailed
 from gateway.storage.fetcher import Fetcher, FetchRequest
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider, Timeouts
+from gateway.storage.pace import Patience
 from gateway.storage.provider import Span, Stat
-from gateway.storage.transfer import Patience
 from tests.hosts import (
     OK,
     Answer,
