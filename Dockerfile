@@ -20,14 +20,16 @@ ARG COMFYUI_VERSION=v0.45.2
 RUN git clone --depth 1 --branch "${COMFYUI_VERSION}" \
         https://github.com/Comfy-Org/ComfyUI /opt/ComfyUI
 
-# The environment sees the base's torch, and the constraint keeps pip from fetching another.
+# The environment sees the base's torch, and the constraint keeps pip from fetching another. Whoever
+# the container runs as may add to it: manifests and custom nodes bring packages.
 RUN python3 -m venv --system-site-packages /opt/comfy-env \
     && /opt/comfy-env/bin/python -c 'from importlib.metadata import distributions as all; print(*sorted({f"{d.name}=={d.version}" for d in all() if d.name in ("torch", "torchaudio", "torchvision")}), sep="\n")' > /opt/comfy-env/constraints.txt \
     && grep '^torch==' /opt/comfy-env/constraints.txt \
     && /opt/comfy-env/bin/pip install \
         --constraint /opt/comfy-env/constraints.txt --requirement /opt/ComfyUI/requirements.txt \
     && /opt/comfy-env/bin/python -c 'import sys, torch; sys.exit(torch.version.cuda is None)' \
-    && { /opt/comfy-env/bin/python -m compileall -q /opt/ComfyUI || true; }
+    && { /opt/comfy-env/bin/python -m compileall -q /opt/ComfyUI || true; } \
+    && chmod -R a+rwX /opt/comfy-env
 
 # The gateway's dependencies change less often than its code, so they are a layer of their own.
 COPY pyproject.toml /opt/src/
