@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Servers of the tests that are no Python packages; run.sh sources this file.
 
-# The last one that runs on the Node.js of Debian 12 and 13.
+# Later ones need a newer Node.js than Debian 12 and 13 have.
 AZURITE=3.35.0
 
 install_node_when_root() {
