@@ -86,7 +86,7 @@ class Library:
         if self.links.is_current(want.folder, name, cached.device, cached.inode):
             return None
         try:
-            return self.links.ensure(want.folder, name, cached.path)
+            return self.links.ensure(want.folder, name, cached.path, is_part=want.is_part)
         except errors.GatewayError as failure:
             failure.location = want.location
             raise

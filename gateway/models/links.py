@@ -46,14 +46,17 @@ class Links:
         #: name in the cache -> where ComfyUI sees it.
         self._places: dict[str, set[str]] = {}
 
-    def ensure(self, folder: str, name: str, target: Path) -> Path:
+    def ensure(self, folder: str, name: str, target: Path, *, is_part: bool = False) -> Path:
         """Return the link that leads ComfyUI to `target`, made if there is none.
+
+        What is part of a repository lies in CACHE_DIR/links, with all other parts of it: ComfyUI
+        reads one folder of a name.
 
         Raises InvalidInput, LinkOccupied, StorageFull, InternalError.
         """
         _check(folder, name)
         for _ in range(_LOOKS):
-            path = self._attempt(folder, name, target)
+            path = self._attempt(folder, name, target, is_part=is_part)
             if path is not None:
                 self._remember(folder, name, path, target.name)
                 return path
@@ -81,7 +84,7 @@ class Links:
         with self._lock:
             return sorted(self._places.get(target.name, ()))
 
-    def _attempt(self, folder: str, name: str, target: Path) -> Path | None:
+    def _attempt(self, folder: str, name: str, target: Path, *, is_part: bool) -> Path | None:
         """Return the link that is there, and leads to the target; None: something was done."""
         private = self._private(folder, name)
         found = self._look(private, target)
@@ -90,7 +93,8 @@ class Links:
             return private
         if action is Action.REFUSE:
             raise _occupied(folder, name, found)
-        if action is Action.MAKE and not self._is_avoided(folder, name, target):
+        is_shared = not is_part and action is Action.MAKE
+        if is_shared and not self._is_avoided(folder, name, target):
             shared = self._shared(folder, name)
             kept = [path for path in shared if self._look(path, target).is_wanted]
             if kept:

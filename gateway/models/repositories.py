@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
 from gateway.models import names
-from gateway.models.wanted import Want
+from gateway.models.wanted import Want, Wanted
 from gateway.schemas import Auth
 from gateway.storage.failures import TransferFailed
 from gateway.storage.hf_files import RepoFile
@@ -37,9 +37,10 @@ class Repositories:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._listed: TTLCache[str, list[RepoFile]] = TTLCache(_REMEMBERED, _REMEMBERED_S)
+        # By credentials too: what is in a private repository is nobody else's business.
+        self._listed: TTLCache[Wanted, list[RepoFile]] = TTLCache(_REMEMBERED, _REMEMBERED_S)
         #: What was listed last, for when the hub cannot be asked.
-        self._last: dict[str, list[RepoFile]] = {}
+        self._last: LRUCache[Wanted, list[RepoFile]] = LRUCache(_REMEMBERED)
 
     def holds(self, want: Want) -> bool:
         """Whether this is a repository, and no file."""
@@ -51,21 +52,28 @@ class Repositories:
 
     async def files(self, want: Want) -> list[Want]:
         """Return a want for each of its files; raises TransferFailed."""
-        found = self._listed.get(want.url)
+        key = Wanted(want.url, want.auth)
+        found = self._listed.get(key)
         if found is None:
-            found = self._listed[want.url] = await self._ask(want)
+            found = self._listed[key] = await self._ask(key)
         folder = self.name_of(want)
         return [
-            replace(want, url=file.url, name=f"{folder}/{file.path}", sha256=file.sha256)
+            replace(
+                want,
+                url=file.url,
+                name=f"{folder}/{file.path}",
+                sha256=file.sha256,
+                is_part=True,
+            )
             for file in found
         ]
 
-    async def _ask(self, want: Want) -> list[RepoFile]:
+    async def _ask(self, wanted: Wanted) -> list[RepoFile]:
         try:
-            files = await self._hub.list_repo(want.url, want.auth)
+            files = await self._hub.list_repo(wanted.url, wanted.auth)
         except TransferFailed as failure:
-            if failure.verdict.retryable and want.url in self._last:
-                return self._last[want.url]
+            if failure.verdict.retryable and wanted in self._last:
+                return self._last[wanted]
             raise
-        self._last[want.url] = files
+        self._last[wanted] = files
         return files

@@ -41,6 +41,8 @@ class Want:
     sha256: str | None = None
     #: Where the caller finds the URL in its request.
     location: str | None = None
+    #: Whether it is one file of a repository.
+    is_part: bool = False
 
     @property
     def file(self) -> Wanted:

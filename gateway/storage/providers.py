@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol, Self
 
+from yarl import URL
+
 from gateway import errors
 from gateway.config import Settings
 from gateway.schemas import Auth
@@ -38,7 +40,10 @@ class Providers:
     @classmethod
     def open(cls, settings: Settings) -> AbstractAsyncContextManager[Self]:
         """Return the running storages, as the settings say."""
-        guard = NetworkGuard(settings.allow_private_networks)
+        # A mirror of Hugging Face is the operator's own choice, wherever it lies.
+        mirror = URL(settings.hf_endpoint).host if settings.hf_endpoint else None
+        trusted = (mirror,) if mirror else ()
+        guard = NetworkGuard((*settings.allow_private_networks, *trusted))
         header = None
         if settings.http_auth_header_name and settings.http_auth_header_value:
             header = address.OperatorHeader(

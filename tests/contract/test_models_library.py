@@ -1,0 +1,87 @@
+"""The library: weights by URL as ComfyUI lists them, files and whole repositories."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway import errors
+from gateway.config import Settings
+from gateway.models.cache import Cache
+from gateway.models.library import Library
+from gateway.models.links import Links
+from gateway.models.wanted import Want
+from gateway.schemas import BearerAuth
+from gateway.storage.download import Downloader
+from gateway.storage.providers import Providers
+from tests.contract.providers import hub
+from tests.weights import safetensors
+
+TOKEN = "hf_secret"
+FILES = {
+    "model_index.json": b'{"_class_name": "StableDiffusionPipeline"}',
+    "unet/config.json": b"{}",
+    "unet/diffusion_pytorch_model.safetensors": safetensors(50_000),
+    "README.md": b"# A model",
+}
+
+
+@contextlib.asynccontextmanager
+async def opened(folder: Path, endpoint: str) -> AsyncIterator[Library]:
+    """Yield a library with folders of its own, and this Hugging Face."""
+    settings = Settings(
+        cache_dir=folder / "cache", model_dir=folder / "models", hf_endpoint=endpoint
+    )
+    links = Links(settings.models, settings.cache, settings.cache / "links")
+    async with (
+        Providers.open(settings) as providers,
+        Cache.open(settings, Downloader(providers), providers, lambda _, __: None) as cache,
+    ):
+        yield Library(providers, cache, links)
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+async def test_a_repository_becomes_a_folder_of_links(tmp_path: Path) -> None:
+    async with hub.serving(TOKEN) as server, opened(tmp_path, server.endpoint) as library:
+        server.repository("org/model", FILES)
+        want = Want(url="hf://org/model", folder="diffusers", name="mine")
+
+        [brought] = await library.bring([want], "job")
+        asked = len(server.asked)
+        [again] = await library.bring([want], "other")
+
+    wanted = {name: body for name, body in FILES.items() if name != "README.md"}
+    assert brought == again
+    assert (brought.name, brought.size) == ("mine", sum(map(len, wanted.values())))
+    assert files_below(tmp_path / "cache" / "links" / "diffusers" / "mine") == wanted
+    assert len(server.asked) == asked
+
+
+async def test_a_private_repository_is_for_those_with_a_token(tmp_path: Path) -> None:
+    async with hub.serving(TOKEN) as server, opened(tmp_path, server.endpoint) as library:
+        server.repository("org/model", FILES).is_private = True
+        url = f"{server.endpoint}/org/model"
+        auth = BearerAuth(type="bearer", token=TOKEN)
+
+        await library.bring([Want(url=url, folder="diffusers", auth=auth)], "job")
+        with pytest.raises(errors.ModelNotFetched) as refused:
+            await library.bring([Want(url=url, folder="diffusers")], "other")
+
+    assert "401" in refused.value.message or "token" in str(refused.value.hint)
+
+
+async def test_a_url_of_a_repository_is_no_file(tmp_path: Path) -> None:
+    async with hub.serving(TOKEN) as server, opened(tmp_path, server.endpoint) as library:
+        with pytest.raises(errors.InvalidInput):
+            library.check(Want(url="hf://org/model", folder="vae"))
+        library.check(Want(url="hf://org/model", folder="diffusers"))
