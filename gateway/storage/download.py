@@ -26,7 +26,7 @@ RESERVE_BYTES = 64 << 20
 _TOGETHER = 12
 _THREADS = 8
 #: Weights are worth waiting for.
-_PATIENCE = Patience(attempts=8, wait_max=20.0, silences=3)
+_PATIENCE = Patience(attempts=8, wait_max=20.0, silences=2)
 
 
 class Sources(Protocol):

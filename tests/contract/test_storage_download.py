@@ -553,3 +553,22 @@ async def test_a_full_disk_is_named(host: Host, tmp_path: Path) -> None:
 
     assert told.decode().startswith("storage_full The disk is full: ")
     assert str(tmp_path) in told.decode()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_host_of_many_moods(download: Setup, host: Host, seed: int) -> None:
+    chance = random.Random(seed)
+
+    async def moody(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        mood = chance.random()
+        if mood < 0.1:
+            return
+        if mood < 0.2:
+            await says("HTTP/1.1 503 Busy", Retry_After="0")(asked, writer)
+            return
+        cut = asked.start + chance.randrange(4 << 20)
+        await ranged(LARGE, cut=cut if mood < 0.8 else None)(asked, writer)
+
+    download.patience = Patience(attempts=100, wait_initial=0.001, wait_max=0.002)
+
+    assert is_whole(await download(host.on("/x", moody)), LARGE)
