@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from gateway.config import Settings
 from gateway.schemas import Auth, BearerAuth, QueryAuth
+from gateway.storage import azure_sas
 from gateway.storage.failures import TransferFailed, Verdict
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.objectstore import ObjectStoreProvider, Place, placed, split
@@ -122,6 +124,19 @@ class AzureProvider(ObjectStoreProvider):
 
     def _is_own(self, endpoint: str) -> bool:
         return self._account is not None and endpoint == self._account.url
+
+    async def presign(self, url: str, auth: Auth | None, seconds: int) -> str:
+        """Return a link to a blob that lives for so long; raises TransferFailed."""
+        place, account = self.place(url), self._account
+        is_own = place.endpoint is None or self._is_own(place.endpoint)
+        if auth is not None or account is None or not account.key or not is_own:
+            return await super().presign(url, auth, seconds)
+        signer = azure_sas.Signer(account.url, account.name, account.key)
+        try:
+            return azure_sas.link(signer, place.container, place.key, datetime.now(UTC), seconds)
+        except ValueError:
+            reason = "the key in AZURE_STORAGE_CONNECTION_STRING is not base64"
+            raise TransferFailed(Verdict(reason, "network")) from None
 
     async def _options(self, place: Place, auth: Auth | None) -> dict[str, Any]:
         account = self._account

@@ -140,9 +140,8 @@ class ObjectStoreProvider(ABC):
         place = self.place(url)
         missing = self.is_configured(url, auth)
         if missing:
-            raise TransferFailed(
-                Verdict(missing.rstrip(".").lower(), "url", hint=self.words.credentials)
-            )
+            reason = f"{self.words.service} is not configured for uploads"
+            raise TransferFailed(Verdict(reason, "url", hint=missing))
         # A file that is not here must not read as one that the storage lacks.
         size = (await asyncio.to_thread(source.stat)).st_size
         store = await self._store(place, auth, "write")
@@ -217,7 +216,10 @@ def retries(purpose: Purpose) -> RetryConfig:
     return {
         "max_retries": 0 if purpose == "read" else 3,
         "retry_timeout": timedelta(seconds=60),
-        "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(5)},
+        "backoff": {
+            "init_backoff": timedelta(milliseconds=200),
+            "max_backoff": timedelta(seconds=5),
+        },
     }
 
 

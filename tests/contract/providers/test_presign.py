@@ -24,7 +24,7 @@ from .servers import BUCKET, Servers
 async def opened(provider: ObjectStoreProvider, scheme: str, folder: Path) -> bytes:
     """Return what a link to a fresh file leads to."""
     (folder / "local").write_bytes(b"a picture")
-    url = f"{scheme}://{BUCKET}/{uuid.uuid4().hex}/a.png"
+    url = f"{scheme}://{BUCKET}/{uuid.uuid4().hex}/a b%20ü.png"
     await provider.write(url, None, folder / "local", "image/png")
     link = await provider.presign(url, None, 60)
     await provider.close()
@@ -49,6 +49,14 @@ async def test_azure(servers: Servers, tmp_path: Path) -> None:
 async def test_without_a_key_there_is_nothing_to_sign_with(auth: BearerAuth | None) -> None:
     with pytest.raises(TransferFailed, match=r"sign|cannot|fit"):
         await S3Provider(Settings(), NetworkGuard()).presign("s3://bucket/x", auth, 60)
+
+
+async def test_a_key_that_is_none_is_told() -> None:
+    settings = Settings(azure_storage_connection_string="AccountName=mine;AccountKey=planted!")
+    with pytest.raises(TransferFailed, match="base64") as found:
+        await AzureProvider(settings, NetworkGuard()).presign("az://images/x", None, 60)
+
+    assert "planted" not in f"{found.value.verdict}"
 
 
 async def test_azure_writes_by_the_account_s_url(servers: Servers, tmp_path: Path) -> None:
