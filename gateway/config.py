@@ -6,6 +6,7 @@ import base64
 import binascii
 import ipaddress
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -252,6 +253,12 @@ class Settings(BaseSettings):
         _key_of(value)
         return value
 
+    @field_validator("model_inputs")
+    @classmethod
+    def _inputs(cls, value: str | None) -> str | None:
+        model_inputs_of(value)
+        return value
+
     @field_validator("cmd")
     @classmethod
     def _words(cls, value: str | None) -> str | None:
@@ -417,6 +424,18 @@ def _key_of(secret: str | None) -> bytes | None:
     if not key:
         raise ValueError("it is empty")
     return key
+
+
+def model_inputs_of(text: str | None) -> dict[str, dict[str, str]]:
+    """Return class -> input -> folder, as MODEL_INPUTS is written; raises ValueError."""
+    found: dict[str, dict[str, str]] = {}
+    for entry in filter(None, (part.strip() for part in (text or "").split(","))):
+        source, _, folder = (part.strip() for part in entry.rpartition("="))
+        class_type, _, name = source.rpartition(".")
+        if not (class_type and name and re.fullmatch(r"[\w-][\w.-]*", folder)):
+            raise ValueError(f"{entry[:80]!r} is not Class.input=folder")
+        found.setdefault(class_type, {})[name] = folder
+    return found
 
 
 def load() -> Settings:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable
 
-from gateway.config import Settings
+from gateway.config import Settings, model_inputs_of
 from gateway.manifest.install import Installer
 from gateway.manifest.schema import Manifest, ModelEntry
 from gateway.models.library import Library
-from gateway.models.resolver import parse_model_inputs
 from gateway.models.wanted import Want
 from gateway.storage import credentials
 
@@ -26,7 +25,7 @@ class Provisioning:
     def model_inputs(self) -> dict[str, dict[str, str]]:
         """Return class -> input -> folder: what MODEL_INPUTS says, then what the manifest says."""
         found = {name: dict(given) for name, given in self._manifest.model_inputs.items()}
-        for name, given in parse_model_inputs(self._settings.model_inputs).items():
+        for name, given in model_inputs_of(self._settings.model_inputs).items():
             found[name] = {**found.get(name, {}), **given}
         return found
 

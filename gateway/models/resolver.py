@@ -159,21 +159,6 @@ def _unknown(
     )
 
 
-def parse_model_inputs(text: str | None) -> dict[str, dict[str, str]]:
-    """Return what the setting MODEL_INPUTS says; raises SettingsInvalid."""
-    found: dict[str, dict[str, str]] = {}
-    for entry in filter(None, (part.strip() for part in (text or "").split(","))):
-        source, _, folder = entry.rpartition("=")
-        class_type, _, name = source.strip().rpartition(".")
-        if not (class_type and name and re.fullmatch(r"[\w-][\w.-]*", folder.strip())):
-            raise errors.SettingsInvalid(
-                f"MODEL_INPUTS: {entry[:80]!r} is not Class.input=folder; entries are separated "
-                "by commas"
-            )
-        found.setdefault(class_type, {})[name] = folder.strip()
-    return found
-
-
 class Asked(Protocol):
     """A running ComfyUI, as far as models go."""
 

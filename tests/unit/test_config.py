@@ -37,6 +37,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, **values: str) -> str:
 WRONG = {
     "PORT": ["-1", "65536", "http"],
     "LOG_LEVEL": ["loud"],
+    "MODEL_INPUTS": ["A.b", "A=loras", ".b=loras", "A.=loras", "A.b=", "A.b=../x", "A.b=c,D"],
     "LOG_FORMAT": ["xml"],
     "ENGINE": ["torch"],
     "COMFYUI_PORT_HOST": ["0", "70000"],
@@ -265,3 +266,13 @@ def test_a_wrong_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None
     assert SECRET not in told
     assert "WEBHOOK_SECRET" in told
     assert "SYSTEM_WEBHOOK_URL" in told
+
+
+def test_folders_of_loaders() -> None:
+    text = "Lora Loader (Custom).lora_1=loras, A.b=c,A.d = my_folder,v1.2 Loader.x=vae,,"
+    assert config.model_inputs_of(text) == {
+        "Lora Loader (Custom)": {"lora_1": "loras"},
+        "A": {"b": "c", "d": "my_folder"},
+        "v1.2 Loader": {"x": "vae"},
+    }
+    assert config.model_inputs_of(None) == config.model_inputs_of("") == {}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway import errors, graph
-from gateway.models.resolver import Facts, ModelRef, Resolver, model_refs, parse_model_inputs
+from gateway.models.resolver import Facts, ModelRef, Resolver, model_refs
 
 URL = "https://host/m.safetensors"
 RECORDED = Path(__file__).parents[4] / "shared" / "data" / "object_info.json"
@@ -150,20 +150,6 @@ class TestModelInputs:
         given = {"Custom": {"text": "loras", "file": "vae"}}
         assert folder_of("text", Facts(), given) == "loras"
         assert folder_of("file", one("file"), given) == "vae"
-
-    def test_how_they_are_written(self) -> None:
-        text = "Lora Loader (Custom).lora_1=loras, A.b=c,A.d = my_folder,v1.2 Loader.x=vae,,"
-        assert parse_model_inputs(text) == {
-            "Lora Loader (Custom)": {"lora_1": "loras"},
-            "A": {"b": "c", "d": "my_folder"},
-            "v1.2 Loader": {"x": "vae"},
-        }
-        assert parse_model_inputs(None) == parse_model_inputs("") == {}
-
-    @pytest.mark.parametrize("text", ["A.b", "A=loras", ".b=loras", "A.=loras", "A.b=", "A.b=../x"])
-    def test_what_is_written_otherwise_stops_the_start(self, text: str) -> None:
-        with pytest.raises(errors.SettingsInvalid, match=r"Class\.input=folder"):
-            parse_model_inputs(f"Good.one=loras,{text}")
 
 
 class Comfy:
