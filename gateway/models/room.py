@@ -104,7 +104,7 @@ class Room:
     async def give_up(self, seat: Seat) -> None:
         """Let go of what is reserved and of what has arrived. Raises OSError."""
         await asyncio.to_thread(discard, self._shelf.layout.partial, seat.stem)
-        seat.reserved = 0
+        seat.reserved, seat.has_yielded = 0, True
         await seat.held.reserve(0)
         self.wake()
 
@@ -161,6 +161,7 @@ class Room:
             files = (Candidate(file.name, file.size) for file in self._index.oldest_first())
             plan = eviction_plan(files, self._index.size - limit) or []
             await self._evict(plan, self._doomed(plan))
+            self._count()
 
     async def quiet(self) -> None:
         """Wait until what is being removed is gone."""
@@ -186,13 +187,15 @@ class Room:
                 survey, in_use = await self._surveyed()
                 books = self._seats.books(seat, survey, in_use)
                 plan = decide(books, total, seat.url)
+                if seat.has_yielded and not books.may_take:
+                    plan = None
                 if plan is None:
-                    seat.wanted = total
+                    self._wait(seat, total)
                     if books.may_take:
                         self._ask_to_yield(self._seats.younger_with_bytes(seat, survey))
                 elif await self._evict(plan, self._doomed(plan)):
                     await seat.held.reserve(total)
-                    seat.reserved, seat.wanted = total, None
+                    seat.reserved, seat.wanted, seat.has_yielded = total, None, False
                 else:
                     continue
                 await asyncio.to_thread(self._peers.write, self.pinned(), self.recent())
@@ -217,6 +220,12 @@ class Room:
             if file is not None:
                 self._index.add(file)
         self._count()
+
+    def _wait(self, seat: Seat, total: int) -> None:
+        is_new, seat.wanted = seat.wanted is None, total
+        if is_new:
+            # What its holders hold may now be taken by who has waited longer.
+            self.wake()
 
     def _ask_to_yield(self, seats: list[Seat]) -> None:
         """Let files that themselves wait give up their bytes: so they are of no use to anyone."""

@@ -33,6 +33,8 @@ class Seat:
     wanted: int | None = None
     #: Whether it shall give up what it holds, for one who has waited longer.
     must_yield: bool = False
+    #: Whether it did; until those who have waited longer are served, it asks for nothing.
+    has_yielded: bool = False
 
 
 class Seats:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import random
 import struct
+import sys
 import zipfile
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
+from typing import Self
 
 import orjson
 import pytest
 
 from gateway import errors
 from gateway.models import names
-from gateway.models.cache import Cached, Wanted, verify_folder
+from gateway.models.cache import Cache, Cached, Wanted, verify_folder
 from gateway.schemas import BearerAuth
-from tests.cache_stand import Host, Place, caching, hosting, model_bytes
+from gateway.storage.download import Arrival, Order
+from gateway.storage.providers import Providers
+from tests.cache_stand import Host, Place, caching, hosting, model_bytes, settings
 from tests.waiting import wait_until
 from tests.weights import safetensors
 
@@ -555,6 +560,155 @@ async def test_a_cache_folder_that_cannot_be_written_says_so(host: Host, tmp_pat
         with pytest.raises(errors.ModelNotFetched, match="cannot be written") as caught:
             await get(place, url)
     assert "CACHE_DIR" in (caught.value.hint or "")
+
+
+def arrived(path: Path) -> Arrival:
+    return Arrival(
+        path=path,
+        size=len(BODY),
+        head=BODY[:100],
+        content_type=None,
+        filename=None,
+        sha256=None,
+        version=None,
+    )
+
+
+class FullDisk:
+    """A downloader on whose disk there is no room for all of it."""
+
+    async def run(self, order: Order) -> Arrival:
+        await order.reserve(MB)
+        (order.folder / f"{order.stem}.part").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+async def test_a_full_disk_fails_the_job_and_not_the_process(host: Host, tmp_path: Path) -> None:
+    url = host.on("/m.safetensors", BODY)
+    async with Providers.open(settings(tmp_path)) as providers:
+        full = Cache.open(settings(tmp_path), FullDisk(), providers, lambda *_: None)
+        async with full as cache:
+            for _ in range(2):
+                with pytest.raises(errors.StorageFull, match="The disk is full"):
+                    await cache.get(Wanted(url), "job")
+                assert not list((tmp_path / ".partial").iterdir())
+    async with caching(tmp_path) as place:
+        assert (await get(place, url)).size == len(BODY)
+
+
+class Growing:
+    """A downloader of files whose size shows only as they come; each begins before any ends."""
+
+    def __init__(self, jobs: int) -> None:
+        self.begun = 0
+        self._jobs = jobs
+        self._all_begun = asyncio.Event()
+
+    async def run(self, order: Order) -> Arrival:
+        path = order.folder / f"{order.stem}.part"
+        await order.reserve(MB)
+        path.write_bytes(bytes(MB))
+        order.tell(MB, None)
+        self.begun += 1
+        if self.begun == self._jobs:
+            self._all_begun.set()
+        await self._all_begun.wait()
+        await order.reserve(2 * MB)
+        path.write_bytes(BODY)
+        return arrived(path)
+
+
+async def test_of_two_that_grow_into_each_other_the_later_gives_way(
+    host: Host, tmp_path: Path
+) -> None:
+    urls = [host.on(f"/{at}.safetensors") for at in range(2)]
+    found = settings(tmp_path, 5 * MB // 2)
+    growing = Growing(2)
+    async with (
+        Providers.open(found) as providers,
+        Cache.open(found, growing, providers, lambda *_: None) as cache,
+    ):
+
+        async def job(at: int) -> int:
+            size = (await cache.get(Wanted(urls[at]), f"job{at}")).size
+            cache.release(f"job{at}")
+            return size
+
+        async with asyncio.timeout(20):
+            assert await asyncio.gather(job(0), job(1)) == [len(BODY)] * 2
+        assert [one.state for one in cache.downloads()] == ["present"] * 2
+    # One of them began twice.
+    assert growing.begun == 3
+
+
+class Resumed:
+    """A downloader that finds the whole part of an earlier run, and asks nobody."""
+
+    async def run(self, order: Order) -> Arrival:
+        path = order.folder / f"{order.stem}.part"
+        await order.reserve(len(BODY))
+        if order.auth is not None:
+            path.write_bytes(BODY)
+            await asyncio.Event().wait()
+        return arrived(path)
+
+
+async def test_a_part_that_came_with_credentials_is_given_to_nobody_unasked(
+    host: Host, tmp_path: Path
+) -> None:
+    url = host.on("/m.safetensors", BODY, authorization="Bearer right-s3cret")
+    async with Providers.open(settings(tmp_path)) as providers:
+        async with Cache.open(settings(tmp_path), Resumed(), providers, lambda *_: None) as cache:
+            task = asyncio.create_task(cache.get(Wanted(url, RIGHT), "a"))
+            part = tmp_path / ".partial" / f"{names.stem(url)}.part"
+            await wait_until(part.exists, description="all of it is here")
+            task.cancel()
+            await asyncio.wait({task})
+        async with Cache.open(settings(tmp_path), Resumed(), providers, lambda *_: None) as cache:
+            with pytest.raises(errors.CredentialsRefused):
+                await cache.get(Wanted(url), "b")
+
+
+async def test_what_is_there_costs_one_look_and_no_more(host: Host, tmp_path: Path) -> None:
+    urls = [host.on(f"/{at}.safetensors", safetensors(KB, at)) for at in range(3)]
+    async with caching(tmp_path, MB, auth_recheck_s=60) as place:
+        wants = [Wanted(url, RIGHT) for url in urls]
+        found = await place.cache.get_all(wants, "a")
+        with Calls() as calls:
+            again = await place.cache.get_all(wants, "b")
+
+    assert again == found
+    assert calls.names == ["stat"] * len(urls)
+
+
+class Calls:
+    """Notes what this thread asks of the system: files, threads, connections."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __enter__(self) -> Self:
+        sys.setprofile(self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _note(self, frame: object, event: str, what: object) -> None:
+        modules = ("posix", "_io", "io", "_thread", "_socket", "_posixsubprocess")
+        name = getattr(what, "__name__", "")
+        if event == "c_call" and getattr(what, "__module__", None) in modules and name != "fspath":
+            self.names.append(name)
+
+
+async def test_the_last_use_is_written_down_soon(host: Host, tmp_path: Path) -> None:
+    url = host.on("/m.safetensors", BODY)
+    async with caching(tmp_path) as place:
+        found = await get(place, url)
+        await place.cache.entries()
+        os.utime(found.path, (1000, 1000))
+        await get(place, url)
+        await wait_until(lambda: found.path.stat().st_mtime > 1000, description="it is written")
 
 
 # Looking and deleting

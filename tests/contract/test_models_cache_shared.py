@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ import pytest
 
 from gateway import errors
 from gateway.models import names
-from gateway.models.cache import Cached, Wanted
+from gateway.models.cache import Cached, Wanted, verify_folder
 from tests.cache_stand import Host, Place, caching, hosting, model_bytes
 from tests.waiting import wait_until
 from tests.weights import safetensors
@@ -211,3 +212,19 @@ async def test_several_processes_never_exceed_the_limit(host: Host, tmp_path: Pa
 
     assert samples > 50
     assert most <= limit
+
+
+async def test_killed_at_any_instant_nothing_looks_whole_and_is_not(
+    host: Host, tmp_path: Path
+) -> None:
+    body = safetensors(8 * MB)
+    url = host.on("/m.safetensors", body, pause=0.004)
+    chance = random.Random(3)
+    for _ in range(4):
+        async with process(tmp_path, 10 * MB, "release", url) as child:
+            await asyncio.sleep(chance.random() / 2)
+            child.kill()
+        assert all(is_whole for _, is_whole, _ in verify_folder(tmp_path))
+    async with caching(tmp_path, 10 * MB) as place:
+        assert (await get(place, url)).path.read_bytes() == body
+        assert list((tmp_path / ".partial").iterdir()) == []
