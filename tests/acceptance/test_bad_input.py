@@ -276,7 +276,7 @@ async def test_one_good_output_is_enough(gateway: Gateway) -> None:
         ("n" * 5000 + ".png", 400, "invalid_input", "URL"),
         ("n" * 300 + ".png", 400, "invalid_input", "no file"),
         ("nowhere.png", 400, "invalid_input", "no file 'nowhere.png'"),
-        ("file:///etc/passwd", 400, "invalid_input", "http"),
+        ("file:///etc/passwd", 400, "invalid_input", "ALLOWED_FILE_ROOTS"),
         ("http://", 400, "invalid_input", "URL"),
     ],
     ids=lambda value: repr(value)[:30],
