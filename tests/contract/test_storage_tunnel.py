@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -173,6 +174,42 @@ async def test_nobody_listens(provider: S3Provider) -> None:
 
     assert found.value.verdict.fault == "host"
     assert found.value.verdict.retryable
+
+
+@pytest.mark.parametrize("is_tunnelled", [True, False])
+@pytest.mark.parametrize("what", ["head", "body", "upload"])
+async def test_a_cancelled_transfer_hangs_up(tmp_path: Path, what: str, is_tunnelled: bool) -> None:
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if what == "body":
+            writer.write(answer(length=1 << 20))
+        begun.set()
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(1 << 16):
+                pass
+        over.set()
+        writer.close()
+
+    server = await asyncio.start_server(handle, ALLOWED, 0)
+    endpoint = f"http://{ALLOWED}:{server.sockets[0].getsockname()[1]}"
+    own = Settings() if is_tunnelled else Settings(aws_endpoint_url=endpoint)
+    provider = S3Provider(own, GUARD)
+    (tmp_path / "local").write_bytes(BODY)
+    if what == "upload":
+        task = asyncio.ensure_future(
+            provider.write(URL, auth(endpoint), tmp_path / "local", "image/png")
+        )
+    else:
+        task = asyncio.ensure_future(read(provider, endpoint))
+    await asyncio.wait_for(begun.wait(), 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(over.wait(), 5)
+    await provider.close()
+    server.close()
 
 
 async def test_the_operator_s_own_endpoint_needs_no_leave(serve: Serve) -> None:
