@@ -89,7 +89,7 @@ class Fetch:
         except (TransferFailed, Flaw, OSError, errors.GatewayError) as cause:
             failure = self._told(cause, wanted)
             await self._clean(stem, cause, failure)
-            raise failure from cause
+            raise failure from (cause if cause is not failure else None)
         finally:
             metrics.downloads_in_flight.dec()
             self._close(download, failure)

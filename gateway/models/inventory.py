@@ -51,9 +51,11 @@ class Inventory:
         """Return the files, the most recently used first."""
         await self._refresh()
         files = list(self._index.oldest_first())[::-1]
-        unread = [file.stem for file in files if file.record is None]
-        read = await asyncio.to_thread(self._records, unread)
-        return [self._shown(file, file.record or read.get(file.stem)) for file in files]
+        unread = [file for file in files if file.record is None]
+        read = await asyncio.to_thread(self._records, [file.stem for file in unread])
+        for file in unread:
+            file.record = file.record or read[file.stem]
+        return [self._shown(file, file.record) for file in files]
 
     def _records(self, stems: list[str]) -> dict[str, Record | None]:
         return {stem: record.read(self._layout.records, stem) for stem in stems}
