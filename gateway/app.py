@@ -410,8 +410,8 @@ async def serve(settings: Settings, announce: Callable[[str], None] = lambda _: 
         handler_cancellation=True,
         shutdown_timeout=max(settings.drain_timeout_s, 5.0),
     )
-    await runner.setup()
     try:
+        await runner.setup()
         site = web.TCPSite(runner, settings.host, settings.port)
         try:
             await site.start()
