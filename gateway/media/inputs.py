@@ -84,8 +84,7 @@ class Inputs:
     async def admit(self, value: str, *, location: str) -> Admitted:
         """Return what a media string means; base64 is a file from here on.
 
-        Raises InvalidInput, InputTooLarge, TooManyPixels, InputNotFetched, NotYetSupported,
-        StorageFull.
+        Raises InvalidInput, InputTooLarge, TooManyPixels, InputNotFetched, StorageFull.
         """
         if _URL.match(value):
             self._fetcher.check(value, location)
@@ -145,8 +144,7 @@ class Inputs:
     ) -> str:
         """Return the name of the file that a URL has become; `job_id` holds it at once.
 
-        Raises InputNotFetched, InputTooLarge, InvalidInput, TooManyPixels, NotYetSupported,
-        StorageFull, Draining.
+        Raises InputNotFetched, InputTooLarge, InvalidInput, TooManyPixels, StorageFull, Draining.
         """
         stem = self._stem("url", url, "" if auth is None else auth.model_dump_json())
         field = _field(location)

@@ -14,7 +14,6 @@ from gateway import errors
 from gateway.schemas import Auth, BasicAuth, BearerAuth, HeaderAuth, QueryAuth
 
 URL_LENGTH = 8192
-_LATER = ("s3", "gs", "az", "hf")
 _STORED = ("s3", "gs", "az", "hf", "file")
 _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]+(%25[A-Za-z0-9._-]+)?")
@@ -24,14 +23,8 @@ _SHOWN = 300
 
 
 def parse(url: str, location: str | None = None) -> URL:
-    """Return an http(s) URL; raises InvalidInput, and NotYetSupported for s3, gs, az and hf."""
+    """Return an http(s) URL; raises InvalidInput."""
     scheme = url.partition(":")[0].lower()
-    if scheme in _LATER:
-        raise errors.NotYetSupported(
-            f"Inputs from {scheme}:// are not supported yet.",
-            hint="Give an http or https URL, or base64.",
-            location=location,
-        )
     parsed = _parsed(url)
     if scheme not in _PORTS or parsed is None:
         raise errors.InvalidInput(

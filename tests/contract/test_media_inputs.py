@@ -176,12 +176,12 @@ async def test_a_url_is_told_from_a_name(inputs: Inputs, host: Host) -> None:
 @pytest.mark.parametrize(
     ("value", "kind", "said"),
     [
-        ("s3://bucket/key", errors.NotYetSupported, "s3://"),
-        ("GS://bucket/key", errors.NotYetSupported, "gs://"),
-        ("az://container/key", errors.NotYetSupported, "az://"),
-        ("hf://repo/file", errors.NotYetSupported, "hf://"),
+        ("s3://bucket", errors.InvalidInput, "s3://bucket"),
+        ("gs://bucket/", errors.InvalidInput, "gs://bucket"),
+        ("az://container", errors.InvalidInput, "az://"),
+        ("hf://repo", errors.InvalidInput, "hf://"),
         ("ftp://host/x.png", errors.InvalidInput, "not a URL that can be fetched"),
-        ("file:///etc/passwd", errors.InvalidInput, "not a URL that can be fetched"),
+        ("file:///etc/passwd", errors.InvalidInput, "in no folder that file URLs may name"),
         ("http://", errors.InvalidInput, "not a URL that can be fetched"),
         ("http://a b\0/", errors.InvalidInput, "not a URL that can be fetched"),
         ("http://host:99999/", errors.InvalidInput, "not a URL that can be fetched"),
