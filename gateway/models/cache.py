@@ -203,7 +203,7 @@ class Cache:
             except ClaimLost:
                 logger.warning("another process took over a download", name=stem)
             except OSError as failure:
-                raise disk_told(failure, wanted, str(self._layout.cache)) from failure
+                raise disk_told(failure, wanted) from failure
 
     async def _fetched(self, stem: str, wanted: Wanted, held: claims.Held) -> tuple[File, bool]:
         earlier = await asyncio.to_thread(record.read, self._layout.records, stem)

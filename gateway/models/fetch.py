@@ -159,7 +159,7 @@ class Fetch:
         if isinstance(cause, Flaw):
             return invalid(wanted, cause)
         if isinstance(cause, OSError):
-            return disk_told(cause, wanted, str(self._shelf.layout.cache))
+            return disk_told(cause, wanted)
         assert isinstance(cause, errors.GatewayError)
         return cause
 
@@ -171,13 +171,13 @@ class Fetch:
         self._board.finish(download)
 
 
-def disk_told(failure: OSError, wanted: Wanted, folder: str) -> errors.GatewayError:
-    """Return what a failure of the disk means to the caller."""
-    full = failures.disk_failure(failure, folder)
+def disk_told(failure: OSError, wanted: Wanted) -> errors.GatewayError:
+    """Return what a failure of the disk means to the caller, who is told no path of it."""
+    full = failures.disk_failure(failure, "CACHE_DIR")
     if full is not None:
         return full
     url = address.shown(wanted.url)
-    reason = f"{folder} cannot be written ({failure.strerror or type(failure).__name__})"
+    reason = f"CACHE_DIR cannot be written ({failure.strerror or type(failure).__name__})"
     return errors.ModelNotFetched(
         f"{url} could not be fetched: {reason}. The fault lies with the gateway's disk.",
         hint="CACHE_DIR must be a folder that the gateway may write to.",

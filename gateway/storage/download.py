@@ -91,7 +91,7 @@ class Downloader:
         try:
             return await self._brought(order, source, file)
         except OSError as failure:
-            raise failures.disk_failure(failure, str(order.folder)) or failure from failure
+            raise failures.disk_failure(failure, "CACHE_DIR") or failure from failure
         finally:
             await asyncio.shield(file.close())
 
