@@ -78,14 +78,18 @@ def load(path: Path) -> Journal | None:
         return None
 
 
-def save(path: Path, journal: Journal, *, is_lasting: bool = False) -> None:
-    """Replace what is in `path`; when lasting, so that a power cut does not take it."""
+def save(path: Path, journal: Journal) -> None:
+    """Replace what is in `path`; a kill leaves the old one or the new one."""
     fresh = path.with_name(f"{path.name}.new")
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         os.write(handle, journal.model_dump_json().encode())
-        if is_lasting:
-            os.fsync(handle)
     finally:
         os.close(handle)
     fresh.replace(path)
+
+
+def settle(path: Path) -> None:
+    """Make what is in `path` survive a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -71,6 +71,8 @@ class PartialFile:
     async def restart(self, stat: Stat) -> None:
         """Forget every byte; `stat` is of what comes now."""
         await self._stop_pushing()
+        # Who was cancelled has left a thread behind, with bytes of what was here before.
+        await self._rest()
         self._stat = stat
         self._spans = None
         self._noted = self._pushed = 0
@@ -95,7 +97,7 @@ class PartialFile:
         size = spans.total or 0
         if done - self._noted >= max(_NOTE_BYTES, size // _NOTES):
             self._noted = done
-            await self._keep(spans.written())
+            await self._keep(spans.written)
         if done - self._pushed >= _SYNC_BYTES and (self._push is None or self._push.done()):
             await self._stop_pushing()
             self._pushed = done
@@ -105,9 +107,9 @@ class PartialFile:
         ranges = spans.written()
         await self._in_thread(os.fdatasync, self._file)
         self._synced = ranges
-        await self._keep(spans.written(), is_lasting=True)
+        await self._keep(spans.written, is_lasting=True)
 
-    async def _keep(self, written: list[Range], *, is_lasting: bool = False) -> None:
+    async def _keep(self, written: Callable[[], list[Range]], *, is_lasting: bool = False) -> None:
         stat = self._stat
         if stat is None or stat.version is None or stat.size is None:
             return
@@ -120,10 +122,13 @@ class PartialFile:
                 filename=stat.filename,
                 sha256=stat.sha256,
                 boot=journal.boot_id(),
-                written=[list(pair) for pair in written],
+                written=[list(pair) for pair in written()],
                 synced=[list(pair) for pair in self._synced],
             )
-            await self._in_thread(_save, self._note_path, told, is_lasting)
+            await self._in_thread(journal.save, self._note_path, told)
+        if is_lasting:
+            # Outside the lock: meanwhile the next note, which is no worse, may take its place.
+            await self._in_thread(journal.settle, self._note_path)
 
     async def finish(self, whole: list[Range]) -> bytes:
         """Make the whole file survive a power cut; return its first bytes."""
@@ -131,7 +136,7 @@ class PartialFile:
         self._spans = None
         await self._in_thread(os.fsync, self._file)
         self._synced = whole
-        await self._keep(whole, is_lasting=True)
+        await self._keep(lambda: whole, is_lasting=True)
         return await self._in_thread(os.pread, self._file, HEAD_BYTES, 0)
 
     async def _stop_pushing(self) -> None:
@@ -146,13 +151,17 @@ class PartialFile:
             await asyncio.gather(self._push, return_exceptions=True)
         with contextlib.suppress(OSError):
             if self._spans is not None:
-                await self._keep(self._spans.written())
-        while self._running:
-            await asyncio.wait(self._running)
+                await self._keep(self._spans.written)
+        await self._rest()
         if self._file >= 0:
             os.close(self._file)
             # Its number will be another file's.
             self._file = -1
+
+    async def _rest(self) -> None:
+        """Wait until no thread works on the files."""
+        while self._running:
+            await asyncio.wait(self._running)
 
     async def _in_thread(
         self, work: Callable[[*_Arguments], _Result], *arguments: *_Arguments
@@ -172,10 +181,6 @@ def _write(file: int, at: int, chunks: list[bytes]) -> None:
         at += written
         written = os.pwrite(file, rest, at)
         rest = rest[written:]
-
-
-def _save(path: Path, told: Journal, is_lasting: bool) -> None:
-    journal.save(path, told, is_lasting=is_lasting)
 
 
 def discard(folder: Path, stem: str) -> None:
