@@ -164,6 +164,7 @@ class _Limited:
             await self._part.restart()
 
     async def write(self, at: int, chunks: list[bytes]) -> None:
+        assert at == self._part.size
         if at + sum(map(len, chunks)) > self._limit:
             raise failures.TooLarge(None)
         for chunk in chunks:
