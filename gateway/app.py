@@ -70,6 +70,7 @@ class Gateway:
     uploads: Uploads
     fetcher: Fetcher
     inputs: Inputs
+    session: aiohttp.ClientSession
     library: Library
     folders: ModelFolders
     resolver: Resolver
@@ -104,6 +105,7 @@ class Gateway:
             [
                 self._open_store,
                 self._open_storage,
+                self._open_session,
                 self._open_models,
                 self._open_comfy,
                 self._open_worker,
@@ -143,6 +145,15 @@ class Gateway:
             if cursor is None:
                 return
 
+    async def _open_session(self, _: web.Application) -> AsyncIterator[None]:
+        """Open the one pool of connections to the child."""
+        # Proxies of the environment are for the world outside, never for the child.
+        async with aiohttp.ClientSession(
+            trust_env=False, connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+        ) as self.session:
+            self.folders = ModelFolders(self.settings.comfy_url, self.session, MODEL_FOLDERS)
+            yield
+
     async def _open_models(self, _: web.Application) -> AsyncIterator[None]:
         settings = self.settings
         downloader = Downloader(self.providers)
@@ -153,52 +164,46 @@ class Gateway:
             model_paths.searched(settings),
         )
         async with Cache.open(settings, downloader, self.providers, self.events.notify) as cache:
-            self.library = Library(self.providers, cache, links)
+            self.library = Library(self.providers, cache, links, self.folders.paths)
             self.preparation = Preparation(self.inputs, self.library, settings.inputs)
             self.provisioning = Provisioning(settings, self.manifest, self.library)
             yield
 
     async def _open_comfy(self, _: web.Application) -> AsyncIterator[None]:
-        settings = self.settings
-        # Proxies of the environment are for the world outside, never for the child.
-        session = aiohttp.ClientSession(
-            trust_env=False, connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+        settings, session = self.settings, self.session
+        self.comfy = Comfy(
+            settings.comfy_url,
+            session,
+            Catalog(),
+            stall_s=settings.execution_stall_s,
+            on_hang=self._on_hang,
         )
-        async with session:
-            self.comfy = Comfy(
-                settings.comfy_url,
-                session,
-                Catalog(),
-                stall_s=settings.execution_stall_s,
-                on_hang=self._on_hang,
-            )
-            self.folders = ModelFolders(settings.comfy_url, session, MODEL_FOLDERS)
-            self.resolver = Resolver(self.folders, self.provisioning.model_inputs())
-            self.runner = Runner(
-                self.comfy,
-                self.preparation,
-                Delivery(self.uploads, self.vault, settings.state / "converted"),
-                self.vault,
-                Folders(settings.outputs, settings.inputs, settings.temp),
-                prepend_filenames=settings.prepend_filenames,
-            )
-            self.comfy.on_leftovers = lambda files: self.background.spawn(
-                self.runner.discard_leftovers(files)
-            )
-            self.supervisor = Supervisor(
-                settings,
-                session,
-                warm_up=self._warm_up,
-                on_restart=lambda reason: metrics.child_restarts_total.labels(reason).inc(),
-                install=self.provisioning.before_start,
-            )
-            self.supervisor.on_change(self._engine_changed)
-            await self.supervisor.start()
-            async with self._running(self._follow_child()), self._running(self._follow_manifest()):
-                yield
-            await self.supervisor.stop()
-            await self.comfy.disconnect("The gateway is stopping.")
-            await self.background.finish()
+        self.resolver = Resolver(self.folders, self.provisioning.model_inputs())
+        self.runner = Runner(
+            self.comfy,
+            self.preparation,
+            Delivery(self.uploads, self.vault, settings.state / "converted"),
+            self.vault,
+            Folders(settings.outputs, settings.inputs, settings.temp),
+            prepend_filenames=settings.prepend_filenames,
+        )
+        self.comfy.on_leftovers = lambda files: self.background.spawn(
+            self.runner.discard_leftovers(files)
+        )
+        self.supervisor = Supervisor(
+            settings,
+            session,
+            warm_up=self._warm_up,
+            on_restart=lambda reason: metrics.child_restarts_total.labels(reason).inc(),
+            install=self.provisioning.before_start,
+        )
+        self.supervisor.on_change(self._engine_changed)
+        await self.supervisor.start()
+        async with self._running(self._follow_child()), self._running(self._follow_manifest()):
+            yield
+        await self.supervisor.stop()
+        await self.comfy.disconnect("The gateway is stopping.")
+        await self.background.finish()
 
     async def _open_worker(self, app: web.Application) -> AsyncIterator[None]:
         settings = self.settings

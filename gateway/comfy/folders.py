@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -76,6 +77,20 @@ class ModelFolders:
             logger.debug("comfyui did not list its folders", error=_told(failure))
             named = list(self._listing or self._expected)
         return tuple(one for one in _strings(named) if one not in _NO_MODELS)
+
+    async def paths(self, folder: str) -> tuple[Path, ...]:
+        """Return where ComfyUI looks for the files of a folder; empty where it does not tell.
+
+        Custom nodes register folders of any name at any place; an older ComfyUI, or one that is
+        down, says nothing of it.
+        """
+        try:
+            told = await self._get("/experiment/models")
+        except _UNREACHED as failure:
+            logger.debug("comfyui did not say where its models are", error=_told(failure))
+            return ()
+        entries = [one for one in told or () if isinstance(one, dict) and one.get("name") == folder]
+        return tuple(Path(path) for one in entries for path in _strings(one.get("folders")))
 
     async def combos(self, classes: Collection[str]) -> Combos:
         """Return what each class lets one choose from; classes that are not there are left out.

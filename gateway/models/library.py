@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +32,16 @@ class Brought:
 class Library:
     """Brings weights; `holder` is who needs them, a job's id mostly."""
 
-    def __init__(self, providers: Providers, cache: Cache, links: Links) -> None:
+    def __init__(
+        self,
+        providers: Providers,
+        cache: Cache,
+        links: Links,
+        ask_paths: Callable[[str], Awaitable[Sequence[Path]]],
+    ) -> None:
+        """`ask_paths` tells where ComfyUI looks for the files of a folder; empty: it cannot say."""
         self._providers = providers
+        self._ask_paths = ask_paths
         self._repositories = Repositories(providers)
         self.cache = cache
         self.links = links
@@ -50,6 +58,8 @@ class Library:
         ModelTooLarge, CredentialsRefused, LinkOccupied, InvalidInput, StorageFull.
         """
         parts = [await self._parts(want) for want in wants]
+        for folder in {want.folder for want in wants if not self.links.knows(want.folder)}:
+            await self._learn(folder)
         files = [file for part in parts for file in part]
         found = await self.cache.get_all([file.file for file in files], holder)
         await self._link_all(list(zip(files, found, strict=True)))
@@ -58,6 +68,11 @@ class Library:
             self._brought(want, list(itertools.islice(rest, len(part))))
             for want, part in zip(wants, parts, strict=True)
         ]
+
+    async def _learn(self, folder: str) -> None:
+        paths = await self._ask_paths(folder)
+        if paths:
+            self.links.search(folder, paths)
 
     def _brought(self, want: Want, files: list[Cached]) -> Brought:
         size = sum(file.size for file in files)

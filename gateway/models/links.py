@@ -38,7 +38,7 @@ class Links:
         """`searched`: folder -> where else ComfyUI looks for it; nothing there may be hidden."""
         self._models = models
         self._links = links
-        self._searched = searched or {}
+        self._searched = dict(searched or {})
         self._roots = {os.path.abspath(cache), os.path.realpath(cache)}
         self._lock = threading.Lock()
         #: (folder, name) -> the link that ComfyUI follows.
@@ -64,6 +64,14 @@ class Links:
             f"{folder}/{name} could not be linked: others change it all the time.",
             hint="Choose another name.",
         )
+
+    def knows(self, folder: str) -> bool:
+        """Whether it is known where ComfyUI looks for this folder's files."""
+        return folder in self._searched
+
+    def search(self, folder: str, paths: Sequence[Path]) -> None:
+        """Learn where ComfyUI looks for a folder's files: custom nodes register their own."""
+        self._searched[folder] = tuple(paths)
 
     def is_current(self, folder: str, name: str, device: int, inode: int) -> bool:
         """Whether ComfyUI finds this very file under the name; one stat once it is known."""
@@ -119,8 +127,10 @@ class Links:
     def _main(self, folder: str) -> Path:
         """Return the folder in MODEL_DIR that takes new links."""
         searched, usual = self._searched.get(folder, ()), self._models / folder
+        if usual in searched or not searched:
+            return usual
         inside = [path for path in searched if path.is_relative_to(self._models)]
-        return usual if usual in inside or not inside else inside[0]
+        return (inside or searched)[0]
 
     def _shared(self, folder: str, name: str) -> list[Path]:
         """Return each place outside CACHE_DIR that ComfyUI would find the name at, in order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -43,6 +44,7 @@ class Child:
         app = web.Application()
         app.router.add_get("/models", self.models)
         app.router.add_get("/models/{folder}", self.files_of)
+        app.router.add_get("/experiment/models", self.places)
         app.router.add_get("/object_info/{name}", self.class_of)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -55,6 +57,11 @@ class Child:
 
     async def models(self, _: web.Request) -> web.Response:
         return web.json_response([*self.files, "custom_nodes"])
+
+    async def places(self, _: web.Request) -> web.Response:
+        return web.json_response(
+            [None, {"name": "vae", "folders": ["/m/vae", 5]}, {"name": "loras", "folders": None}]
+        )
 
     async def files_of(self, request: web.Request) -> web.Response:
         self.asked.append(request.match_info["folder"])
@@ -137,3 +144,11 @@ class TestCombos:
         assert await folders.combos(["Custom / Loader"]) == found
         with pytest.raises(errors.NotReady, match="the class Odd"):
             await folders.combos(["Odd"])
+
+
+async def test_it_says_where_the_files_of_a_folder_lie(child: Child, folders: ModelFolders) -> None:
+    assert await folders.paths("vae") == (Path("/m/vae"),)
+    assert await folders.paths("loras") == ()
+    assert await folders.paths("other") == ()
+    await child.stop()
+    assert await folders.paths("vae") == ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,8 +30,15 @@ FILES = {
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path, endpoint: str) -> AsyncIterator[Library]:
-    """Yield a library with folders of its own, and this Hugging Face."""
+async def opened(folder: Path, endpoint: str, paths: Sequence[Path] = ()) -> AsyncIterator[Library]:
+    """Yield a library with folders of its own, and this Hugging Face.
+
+    `paths` is where ComfyUI looks, whatever folder it is asked about.
+    """
+
+    async def told(_: str) -> Sequence[Path]:
+        return paths
+
     settings = Settings(
         cache_dir=folder / "cache", model_dir=folder / "models", hf_endpoint=endpoint
     )
@@ -40,7 +47,7 @@ async def opened(folder: Path, endpoint: str) -> AsyncIterator[Library]:
         Providers.open(settings) as providers,
         Cache.open(settings, Downloader(providers), providers, lambda _, __: None) as cache,
     ):
-        yield Library(providers, cache, links)
+        yield Library(providers, cache, links, told)
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
@@ -85,3 +92,23 @@ async def test_a_url_of_a_repository_is_no_file(tmp_path: Path) -> None:
         with pytest.raises(errors.InvalidInput):
             library.check(Want(url="hf://org/model", folder="vae"))
         library.check(Want(url="hf://org/model", folder="diffusers"))
+
+
+@pytest.mark.parametrize("place", ["models/ultralytics/bbox", "comfyui/models/ultralytics/bbox"])
+async def test_a_folder_of_a_custom_node_is_linked_where_comfyui_looks(
+    tmp_path: Path, place: str
+) -> None:
+    paths = (tmp_path / place,)
+    async with (
+        hub.serving(TOKEN) as server,
+        opened(tmp_path, server.endpoint, paths) as library,
+    ):
+        server.repository(
+            "org/model", {"x.safetensors": FILES["unet/diffusion_pytorch_model.safetensors"]}
+        )
+        want = Want(url="hf://org/model/x.safetensors", folder="ultralytics_bbox", name="x.pt")
+
+        [brought] = await library.bring([want], "job")
+
+    assert brought.name == "x.pt"
+    assert files_below(tmp_path / place).keys() == {"x.pt"}
