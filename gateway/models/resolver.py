@@ -19,11 +19,14 @@ Listing = Mapping[str, tuple[str, ...]]
 #: class -> input -> what it lets one choose from.
 Combos = Mapping[str, Mapping[str, tuple[str, ...]]]
 
+#: Names that inputs of any loader may have: they say nothing of a folder.
+_ANYTHING = ("model_name", "model_path", "name")
 #: The folders that the table gives to inputs of a name: clip_name -> text_encoders, clip_vision.
 _BY_NAME: dict[str, list[str]] = {}
 for _inputs in graph.MODEL_INPUTS.values():
     for _name, _folder in _inputs.items():
-        _BY_NAME.setdefault(_name.rstrip("0123456789"), []).append(_folder)
+        if _name not in _ANYTHING:
+            _BY_NAME.setdefault(_name.rstrip("0123456789"), []).append(_folder)
 
 #: What loaders put into a list beside the files, as None and Baked VAE; files have an extension.
 _FILE = re.compile(r"\.\w{1,12}$")

@@ -86,7 +86,6 @@ class TestMatch:
         [
             ("unet_name", "diffusion_models"),
             ("control_net_name", "controlnet"),
-            ("model_name", "upscale_models"),
             ("clip_name", "clip_vision"),
             ("controlnet_2", "controlnet"),
             ("upscale_model", "upscale_models"),
@@ -98,6 +97,11 @@ class TestMatch:
         self, name: str, folder: str, choices: tuple[str, ...]
     ) -> None:
         assert folder_of(name, one(name, *choices)) == folder
+
+    def test_a_name_that_any_loader_may_use_tells_nothing(self) -> None:
+        empty = {"upscale_models": (), "bbox": ()}
+        with pytest.raises(errors.UnknownModelFolder):
+            folder_of("model_name", one("model_name", folders=empty))
 
     def test_numbers_of_an_input_do_not_count(self) -> None:
         empty = {"checkpoints": (), "loras": ()}
