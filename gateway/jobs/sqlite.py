@@ -28,6 +28,11 @@ Rows = list[sqlite3.Row]
 #: Life of a lease that nobody renews, seconds.
 LEASE_S = 60.0
 
+_LATE = errors.JobTimeout(
+    "The job's timeout passed while it was queued.",
+    hint="Counted from acceptance; raise timeout, or leave it out. "
+    "Models are fetched while a job is queued: GET /downloads shows those that are slow.",
+)
 _JSON_COLUMNS = ("request", "graph", "models", "result", "warnings", "error")
 _FLAGS = ("is_anonymous", "needs_fetch", "needs_secrets", "cancel_asked")
 _FIELDS = (
@@ -266,8 +271,7 @@ class SqliteStore:
     async def sweep(self) -> None:
         """See `Store.sweep`."""
         now = time.time()
-        timeout = errors.JobTimeout("The job's timeout passed while it was queued.").to_dict()
-        rows = await self._rows("sweep_deadlines", now=now, error=_dumps(timeout))
+        rows = await self._rows("sweep_deadlines", now=now, error=_dumps(_LATE.to_dict()))
         rows += await self._rows("sweep_leases", now=now)
         for row in rows:
             self._changed(_job(row))

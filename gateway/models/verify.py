@@ -90,6 +90,8 @@ def _header_length(head: bytes) -> int:
 
 def _checked_content(file: BinaryIO, suffix: str, length: int) -> bool:
     head = file.read(_HEAD)
+    if suffix in _WEIGHTS and not head:
+        raise Flaw("a model", "an empty file")
     if suffix not in _PAGES and _HTML.match(head):
         raise Flaw("a model", "a web page", _LOGIN)
     if suffix in _WEIGHTS and _is_json(file, head, length):

@@ -105,7 +105,7 @@ class TestRefusals:
             (says(OK, b'{"error": "Log in."}'), "model_invalid", "Log in."),
             (says(OK, SMALL + b"more", Content_Length=4096), "model_not_fetched", "not valid"),
             (says(OK, SMALL[:-1]), "model_invalid", "4,096 bytes"),
-            (says(OK, b""), "model_invalid", "safetensors"),
+            (says(OK, b""), "model_invalid", "an empty file"),
             (redirect("/r.safetensors"), "model_not_fetched", "redirects more than"),
             (redirect("http://169.254.169.254/x"), "model_not_fetched", "ALLOW_PRIVATE_NETWORKS"),
             (says("HTTP/1.1 418 I am a teapot"), "model_not_fetched", "418"),
@@ -176,7 +176,7 @@ class TestHosts:
     ) -> None:
         url = host.on("/hangs.safetensors", silence)
         answer = await run(gateway, url, timeout=1)
-        refused(answer, 504, "timeout")
+        refused(answer, 504, "timeout", "timeout passed", "GET /downloads")
 
     async def test_one_that_drips_costs_no_more_than_the_timeout(
         self, gateway: Gateway, host: Host

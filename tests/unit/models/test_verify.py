@@ -65,7 +65,7 @@ def test_whole_files(tmp_path: Path, suffix: str, body: bytes, is_proven: bool) 
 @pytest.mark.parametrize(
     ("body", "found"),
     [
-        (b"", "no length of a header"),
+        (b"", "an empty file"),
         (b"1234567", "no length of a header"),
         (struct.pack("<Q", verify.HEADER_LIMIT + 1) + bytes(100), "no length of a header"),
         (tensors(["a"]), "a header that is a list"),
