@@ -14,9 +14,9 @@ from gateway.storage import failures, journal
 from gateway.storage.crew import Crew, Slots
 from gateway.storage.pace import Patience
 from gateway.storage.partial import PartialFile, discard
-from gateway.storage.provider import Provider, Stat
+from gateway.storage.provider import Provider, Stat, WholeProvider
 from gateway.storage.spans import Range, Spans
-from gateway.storage.transfer import Source, Transfer
+from gateway.storage.transfer import HEAD_BYTES, Source, Transfer
 
 __all__ = ["Arrival", "Downloader", "Order", "Sources", "discard"]
 
@@ -86,7 +86,12 @@ class Downloader:
         Raises TransferFailed, StorageFull, InvalidInput, what `order.reserve` raises, and OSError
         of the disk. What has come by then stays; `discard` removes it.
         """
-        source = Source(self._sources.of(order.url), order.url, order.auth)
+        provider = self._sources.of(order.url)
+        source = Source(provider, order.url, order.auth)
+        if isinstance(provider, WholeProvider):
+            arrival = await self._whole(order, provider)
+            if arrival is not None:
+                return arrival
         file = PartialFile(order.folder, order.stem, order.url, self._threads)
         try:
             return await self._brought(order, source, file)
@@ -94,6 +99,34 @@ class Downloader:
             raise failures.disk_failure(failure, "CACHE_DIR") or failure from failure
         finally:
             await asyncio.shield(file.close())
+
+    async def _whole(self, order: Order, provider: WholeProvider) -> Arrival | None:
+        """Return a file that its source brought in one go; None when it has no such way."""
+        path = order.folder / f"{order.stem}.part"
+        if await asyncio.to_thread(path.exists):
+            # What is here already is gone on with.
+            return None
+        total: int | None = None
+
+        async def reserve(size: int) -> None:
+            nonlocal total
+            total = size
+            await order.reserve(size)
+
+        stat = await provider.fetch_whole(
+            order.url, order.auth, path, reserve, lambda here: order.tell(here, total)
+        )
+        if stat is None:
+            return None
+        return Arrival(
+            path=path,
+            size=(await asyncio.to_thread(path.stat)).st_size,
+            head=await asyncio.to_thread(_head, path),
+            content_type=stat.content_type,
+            filename=stat.filename,
+            sha256=stat.sha256,
+            version=stat.version,
+        )
 
     async def _brought(self, order: Order, source: Source, file: PartialFile) -> Arrival:
         target = _Ordered(order, file)
@@ -115,6 +148,11 @@ class Downloader:
             sha256=stat.sha256,
             version=stat.version,
         )
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
 
 
 class _Ordered:

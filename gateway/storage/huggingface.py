@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,20 +120,26 @@ class HuggingFaceProvider:
             yield _Reply(reply, known.stat)
 
     async def fetch_whole(
-        self, url: str, auth: Auth | None, path: Path, tell: Callable[[int], None]
+        self,
+        url: str,
+        auth: Auth | None,
+        path: Path,
+        reserve: Callable[[int], Awaitable[None]],
+        tell: Callable[[int], None],
     ) -> Stat | None:
         """Fetch a large file of Xet storage into `path` by hf_xet, and return what is known of it.
 
         None: it is not of Xet, too small to be worth it, or hf_xet failed: use `read`. hf_xet runs
         in a process of its own. It has not been tried against Hugging Face's own Xet storage by
         the tests, which have none; whatever it brings is to be verified like any other file.
-        `tell` gets the bytes that are here. Raises TransferFailed, InvalidInput.
+        Raises TransferFailed, InvalidInput, and what `reserve` raises.
         """
         file, token = hf_address.file_of(url, self._endpoint), self._token_of(auth)
         known = await self._asked(file, token)
         size = known.stat.size or 0
         if not known.is_xet or size < hf_whole.WORTH_BYTES or not hf_whole.is_available():
             return None
+        await reserve(size)
         order = hf_whole.Order(self._endpoint, file, known.commit, token, size)
         return known.stat if await hf_whole.fetched(order, path, tell) else None
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from gateway.schemas import Auth
 
@@ -87,4 +87,24 @@ class Provider(Protocol):
 
     async def write(self, url: str, auth: Auth | None, source: Path, content_type: str) -> None:
         """Upload a file, streamed from the disk; what was there under this URL is replaced."""
+        ...
+
+
+@runtime_checkable
+class WholeProvider(Protocol):
+    """A provider that has a faster way than parts for some of its files."""
+
+    async def fetch_whole(
+        self,
+        url: str,
+        auth: Auth | None,
+        path: Path,
+        reserve: Callable[[int], Awaitable[None]],
+        tell: Callable[[int], None],
+    ) -> Stat | None:
+        """Fetch a file into `path`, synced, and return what is known of it.
+
+        None: this way does not lead to it, and nothing is left at `path`; use `read`. `reserve` is
+        awaited with the size before the first byte is written; `tell` hears how many are here.
+        """
         ...

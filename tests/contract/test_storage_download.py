@@ -19,13 +19,14 @@ from typing import Any
 import pytest
 
 from gateway import errors
-from gateway.schemas import BearerAuth
+from gateway.schemas import Auth, BearerAuth
 from gateway.storage import journal
 from gateway.storage.download import RESERVE_BYTES, Arrival, Downloader, Order, discard
 from gateway.storage.failures import EXPIRED, TransferFailed, Verdict
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider, Timeouts
 from gateway.storage.pace import Patience
+from gateway.storage.provider import Stat
 from tests.hosts import (
     OK,
     Answer,
@@ -97,7 +98,17 @@ class Setup:
         http = HttpProvider(
             NetworkGuard(("127.0.0.0/8",)), timeouts=Timeouts(connect=1, stall=0.5), proxies={}
         )
-        order = Order(
+        order = self.order(url, auth, reserve)
+        async with http.open():
+            return await Downloader(Only(http), patience=self.patience).run(order)
+
+    def order(
+        self,
+        url: str,
+        auth: BearerAuth | None = None,
+        reserve: Callable[[int], Awaitable[None]] | None = None,
+    ) -> Order:
+        return Order(
             url=url,
             auth=auth,
             folder=self.folder,
@@ -105,8 +116,6 @@ class Setup:
             reserve=reserve or self.reserve,
             tell=lambda done, total: self.told.append((done, total)),
         )
-        async with http.open():
-            return await Downloader(Only(http), patience=self.patience).run(order)
 
     async def reserve(self, size: int) -> None:
         self.reserved.append(size)
@@ -572,3 +581,56 @@ async def test_a_host_of_many_moods(download: Setup, host: Host, seed: int) -> N
     download.patience = Patience(attempts=100, wait_initial=0.001, wait_max=0.002)
 
     assert is_whole(await download(host.on("/x", moody)), LARGE)
+
+
+class WholeHost(HttpProvider):
+    """A host with a way of its own, as Hugging Face has for what lies in Xet storage."""
+
+    is_open = True
+
+    async def fetch_whole(
+        self,
+        url: str,
+        auth: Auth | None,
+        path: Path,
+        reserve: Callable[[int], Awaitable[None]],
+        tell: Callable[[int], None],
+    ) -> Stat | None:
+        if not self.is_open:
+            return None
+        await reserve(len(SMALL))
+        path.write_bytes(SMALL)
+        tell(len(SMALL))
+        return Stat(
+            len(SMALL), version="1", filename="x.bin", sha256=hashlib.sha256(SMALL).hexdigest()
+        )
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_a_faster_way_is_taken_where_there_is_one(
+    host: Host, tmp_path: Path, is_open: bool
+) -> None:
+    url = host.on("/x", ranged(SMALL))
+    setup = Setup(tmp_path)
+    order = setup.order(url)
+    http = WholeHost(NetworkGuard(("127.0.0.0/8",)), proxies={})
+    http.is_open = is_open
+    async with http.open():
+        arrival = await Downloader(Only(http)).run(order)
+
+    assert arrival.path.read_bytes() == SMALL
+    assert (arrival.size, arrival.head) == (len(SMALL), SMALL[:65536])
+    assert setup.reserved == [len(SMALL)]
+    assert setup.told[-1] == (len(SMALL), len(SMALL))
+    assert bool(host.asked) is not is_open
+
+
+async def test_what_is_here_already_is_gone_on_with(host: Host, tmp_path: Path) -> None:
+    url = host.on("/x", ranged(SMALL))
+    (tmp_path / PART).write_bytes(b"some")
+    http = WholeHost(NetworkGuard(("127.0.0.0/8",)), proxies={})
+    async with http.open():
+        arrival = await Downloader(Only(http)).run(Setup(tmp_path).order(url))
+
+    assert arrival.path.read_bytes() == SMALL
+    assert host.asked

@@ -339,12 +339,19 @@ async def test_xet_is_for_large_files_of_xet(
     hub: Hub, provider: HuggingFaceProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
+    reserved: list[int] = []
+
+    async def reserve(size: int) -> None:
+        reserved.append(size)
+
     path, url = tmp_path / "x.part", "hf://org/repo/a b/big.safetensors"
     monkeypatch.setattr(hf_whole, "WORTH_BYTES", 1)
-    assert await provider.fetch_whole(url, None, path, told.append) is None
+    assert await provider.fetch_whole(url, None, path, reserve, told.append) is None
+    assert reserved == []
     hub.xet.add("a b/big.safetensors")
     # This server has no Xet storage: it fails, and nothing is left of it.
-    assert await provider.fetch_whole(url, None, path, told.append) is None
+    assert await provider.fetch_whole(url, None, path, reserve, told.append) is None
+    assert len(reserved) == 1
     assert any("xet-read-token" in asked.path for asked in hub.asked)
     assert not os.listdir(tmp_path)
 
