@@ -132,6 +132,37 @@ async def test_a_cache_that_cannot_be_written_any_more(
         assert (await found.prompt(picture())).status == 200
 
 
+async def test_a_models_folder_that_cannot_be_written(
+    place: Place, host: Host, disk: Callable[[str], Path]
+) -> None:
+    url = serve(host, 1)
+    models = disk("size=1m,ro")
+    async with gateway(place, MODEL_DIR=str(models), **LOCAL) as found:
+        for _ in range(2):
+            answer = await found.prompt(decoding(url))
+            assert answer.status == 200, answer.body
+        assert cached_name(url) in (await found.ask("GET", "/models")).body["vae"]
+    link = place.folder / "cache_dir" / "links" / "vae" / cached_name(url)
+    assert link.read_bytes() == safetensors(SIZE, 1)
+    assert not list(models.iterdir())
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+async def test_a_disk_that_is_the_limit(
+    place: Place, host: Host, disk: Callable[[str], Path], at_once: int
+) -> None:
+    urls = [serve(host, seed, pause=0.01) for seed in range(12)]
+    async with gateway(place, CACHE_DIR=str(disk("size=2m")), **LOCAL) as found:
+        turns = asyncio.Semaphore(at_once)
+
+        async def run(url: str) -> Answer:
+            async with turns:
+                return await found.prompt(decoding(url))
+
+        answers = await asyncio.gather(*map(run, urls))
+        assert [answer.status for answer in answers] == [200] * len(urls), answers
+
+
 async def test_a_file_that_the_disk_has_no_room_for(
     place: Place, host: Host, disk: Callable[[str], Path]
 ) -> None:

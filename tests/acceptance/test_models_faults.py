@@ -124,6 +124,23 @@ async def test_jobs_that_wait_for_models_live_through_a_kill(place: Place, host:
             assert cached(second, url).read_bytes() == served(host, url).body
 
 
+async def test_a_stop_lets_jobs_wait_for_the_next_start(place: Place, host: Host) -> None:
+    url = serve(host, "stopped", held_at=SIZE // 2)
+    async with gateway(place, DRAIN_TIMEOUT_S="5", **LOCAL) as first:
+        named, nameless = first.begin(decoding(url), id="named"), first.begin(decoding(url))
+        await first.until_jobs(2, "queued")
+        await until_asked(host, url)
+        first.terminate()
+        for answer in (await named, await nameless):
+            assert (answer.status, answer.body["code"]) == (503, "draining"), answer.body
+        assert await first.exit_status() == 0
+    served(host, url).gate.set()
+    async with gateway(place, **LOCAL) as second:
+        job = await second.until_state("named", "succeeded", "failed")
+        assert job["state"] == "succeeded", job
+        assert len(await second.jobs("succeeded")) == 1
+
+
 async def test_a_cache_of_another_sidecar_with_a_file_cut_short(place: Place, host: Host) -> None:
     whole, cut = serve(host, "whole", 1), serve(host, "cut", 2)
     folder = place.folder / "cache_dir"
@@ -236,6 +253,17 @@ class TestCancel:
         assert (await waiting[1]).status == 200
         assert asked(host, url) == 1
 
+    async def test_a_job_that_times_out_disturbs_no_other(
+        self, running: Gateway, host: Host
+    ) -> None:
+        url = serve(host, "late", held_at=SIZE // 2)
+        late, other = running.begin(decoding(url), timeout=1), running.begin(decoding(url))
+        answer = await late
+        assert (answer.status, answer.body["code"]) == (504, "timeout")
+        served(host, url).gate.set()
+        assert (await other).status == 200
+        assert asked(host, url) == 1
+
     async def test_a_client_that_hangs_up(self, running: Gateway, host: Host) -> None:
         url = serve(host, "hung-up", held_at=SIZE // 2)
         waiting = running.begin(decoding(url))
@@ -295,3 +323,18 @@ class TestNeighbours:
         assert answer.body["location"] == "prompt.5.inputs.vae_name"
         # The other one is not wanted any more.
         await until_given_up(running, slow)
+
+    async def test_a_failure_that_nobody_waits_for_is_told_by_the_job(
+        self, running: Gateway, host: Host
+    ) -> None:
+        url = f"{host.base}/missing.safetensors?token=pl4nted"
+        answer = await running.ask(
+            "POST", "/prompt", {"prompt": decoding(url), "id": "a"}, Prefer="respond-async"
+        )
+        assert answer.status == 202, answer.body
+        job = await running.until_state("a", "failed")
+        error = job["error"]
+        assert error["code"] == "model_not_fetched"
+        assert "404: there is no such file" in error["message"]
+        assert error["location"] == "prompt.1.inputs.vae_name"
+        assert "pl4nted" not in str(job["error"])
