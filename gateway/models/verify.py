@@ -20,8 +20,10 @@ _HEAD = 4096
 _END_OF_ZIP = struct.Struct("<4s4H2LH")
 _MOST_COMMENT = 1 << 16
 _ZIP64 = 0xFFFFFFFF
+# Possessive: else comment after comment, from a host that means ill, costs exponential time.
 _HTML = re.compile(
-    rb"(?is)\s*(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b"
+    rb"(?is)\s*+(?:\xef\xbb\xbf)?+\s*+(?:(?><!--.*?-->)\s*+)*+"
+    rb"<(?:!doctype\s++html|html|head|body)\b"
 )
 _WEIGHTS = {
     *(".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf", ".onnx"),

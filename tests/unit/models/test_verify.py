@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import time
 import zipfile
 from pathlib import Path
 
@@ -101,6 +102,13 @@ def test_no_cut_or_grown_safetensors_passes(tmp_path: Path, cut: int, more: byte
 def test_no_cut_archive_passes(tmp_path: Path, cut: int) -> None:
     with pytest.raises(Flaw, match="cut short"):
         check(tmp_path, archive()[:-cut], ".pt")
+
+
+def test_comments_that_lead_to_no_page_cost_no_time(tmp_path: Path) -> None:
+    began = time.process_time()
+    check(tmp_path, b"<!---->" * 25 + b" " * 3000 + b"x", ".pt")
+
+    assert time.process_time() - began < 0.2
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".ckpt", ".pt", ".gguf", "", ".yaml"])
