@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ class _Source(io.BufferedReader):
 
 
 class Upload:
-    """Sends the content first, then commits it; `close` whatever comes of it."""
+    """Sends the content first, then commits it; `stop` whatever comes of it."""
 
     def __init__(self, endpoint: str, token: str, file: File, source: Path) -> None:
         self._endpoint = endpoint
@@ -37,7 +39,7 @@ class Upload:
 
     def send(self) -> None:
         """Bring the content to the hub, where it is seen by nobody yet; small files wait."""
-        with self._at_work, stoppable(lambda: self._is_stopped):
+        with self._working():
             self._source = _Source(io.FileIO(self._path))
             self._source.is_stopped = self._is_stopped
             addition = library().CommitOperationAdd(self._file.path, self._source)
@@ -50,23 +52,35 @@ class Upload:
     def commit(self) -> None:
         """Make the content part of the repository."""
         message = f"Upload {self._file.filename}"
-        with self._at_work, stoppable(lambda: self._is_stopped):
+        with self._working():
             self._api().create_commit(
                 operations=self._operations, commit_message=message, **self._where()
             )
 
     def stop(self) -> None:
-        """Let nothing more be read or asked."""
+        """Let nothing more be read or asked, and let go of the file once nobody reads it."""
         self._is_stopped = True
         if self._source is not None:
             self._source.is_stopped = True
+        self._close_when_idle()
 
-    def close(self) -> None:
-        """Let go of the file, when nobody reads it any more."""
-        self.stop()
-        with self._at_work:
-            if self._source is not None:
-                self._source.close()
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[None]:
+        try:
+            with self._at_work, stoppable(lambda: self._is_stopped):
+                yield
+        finally:
+            if self._is_stopped:
+                self._close_when_idle()
+
+    def _close_when_idle(self) -> None:
+        # Whoever holds the lock looks again once it is free: one of the two closes.
+        if self._at_work.acquire(blocking=False):
+            try:
+                if self._source is not None:
+                    self._source.close()
+            finally:
+                self._at_work.release()
 
     def _api(self) -> Any:
         return library().HfApi(endpoint=self._endpoint, token=self._token)

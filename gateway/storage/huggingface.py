@@ -175,8 +175,6 @@ class HuggingFaceProvider:
                 await self._to_its_end(upload)
         finally:
             upload.stop()
-            # Not waited for: a thread that is still at work may be slow to notice.
-            self._threads.submit(upload.close)
 
     async def _to_its_end(self, upload: Upload) -> None:
         committed = asyncio.ensure_future(self._in_thread(upload.commit, timeout_s=None))

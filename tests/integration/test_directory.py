@@ -12,14 +12,23 @@ from PIL import Image
 
 from gateway.config import Settings
 from gateway.media.inputs import Inputs, LocalInput
-from gateway.runner import fetch_inputs
+from gateway.models.cache import Cache
+from gateway.models.library import Library
+from gateway.models.links import Links
+from gateway.preparation import Preparation
+from gateway.storage.download import Downloader
 from gateway.storage.fetcher import Fetcher
+from gateway.storage.providers import Providers
 
 
 def png(color: str) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), color).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+async def nowhere(_: str) -> tuple[Path, ...]:
+    return ()
 
 
 @pytest.mark.parametrize(
@@ -42,16 +51,25 @@ async def test_a_list_becomes_a_folder_in_its_order(
             host="127.0.0.1",
             state_dir=tmp_path / "state",
             input_dir=tmp_path / "input",
+            model_dir=tmp_path / "models",
+            cache_dir=tmp_path / "cache",
             allow_private_networks=("127.0.0.0/8",),
         )
         settings.inputs.mkdir()
-        async with Fetcher.open(settings) as fetcher:
+        async with (
+            Providers.open(settings) as providers,
+            Fetcher(providers).run() as fetcher,
+            Cache.open(settings, Downloader(providers), providers, lambda _, __: None) as cache,
+        ):
             inputs = await Inputs.open(settings, fetcher)
+            links = Links(settings.models, settings.cache, settings.cache / "links")
+            library = Library(providers, cache, links, nowhere)
             blue = await inputs.admit(base64.b64encode(png("blue")).decode(), location="x")
             assert isinstance(blue, LocalInput)
             graph = {"1": {"class_type": class_type, "inputs": {"directory": [url, blue.name]}}}
 
-            bound = await fetch_inputs(graph, [], inputs, settings.inputs, "job")
+            preparation = Preparation(inputs, library, settings.inputs)
+            bound = await preparation.run(graph, [], [], "job")
     finally:
         await runner.cleanup()
 
