@@ -85,10 +85,10 @@ _BRANDS: dict[bytes, MediaType] = {
     b"M4B ": M4A,
 }
 _STILL_BRANDS = (b"mif1", b"msf1")
-_SVG = re.compile(
-    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*(?:<!DOCTYPE svg[^>]*>\s*)?<svg[\s>]", re.S
-)
-_HTML = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body)\b", re.I | re.S)
+# Possessive: else comment after comment, which anyone may send, costs exponential time.
+_BEFORE = rb"\s*+(?:<\?xml[^>]*+>\s*+)?+(?:(?><!--.*?-->)\s*+)*+"
+_SVG = re.compile(_BEFORE + rb"(?:<!DOCTYPE svg[^>]*+>\s*+)?+<svg[\s>]", re.S)
+_HTML = re.compile(_BEFORE + rb"<(?:!doctype html|html|head|body)\b", re.I | re.S)
 
 
 def kind_of(head: bytes) -> MediaType | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import wave
 from pathlib import Path
 
@@ -154,3 +155,12 @@ def test_no_bytes_make_it_raise(tail: bytes, head: bytes) -> None:
     for cut in (0, 4, 12, 24, 60):
         sniff.kind_of(head[:cut] + tail)
         sniff.size_in(io.BytesIO(head[:cut] + tail))
+
+
+def test_comments_that_lead_nowhere_cost_no_time() -> None:
+    head = b"<!---->" * 25 + b" " * 3000 + b"x"
+    began = time.process_time()
+
+    assert sniff.kind_of(head) is None
+    assert not sniff.is_html(head)
+    assert time.process_time() - began < 0.2
