@@ -38,43 +38,31 @@ def taken_out(url: str) -> tuple[str, Credential | None]:
 def matches(pattern: str, url: str) -> bool:
     """Whether `url` is what `pattern` says: `*` any but `/`, `**` any, `?` one.
 
-    Not by a regular expression: the pattern is the caller's, and must not cost exponential time.
+    Not by a regular expression: the pattern is the caller's, and must not cost exponential time;
+    nor does a long one of a long URL hold up the others.
     """
-    return _match(_parts(pattern), url)
-
-
-def _parts(pattern: str) -> list[str]:
-    found: list[str] = []
-    for part in _WILDCARD.split(pattern):
-        found.extend([part] if _WILDCARD.fullmatch(part) else part)
-    return found
+    parts = [part for part in _WILDCARD.split(pattern) if part]
+    literal = sum(len(part) for part in parts if part not in ("*", "**"))
+    return literal <= len(url) and _match(parts, url)
 
 
 def _match(parts: list[str], url: str) -> bool:
-    # The positions of the URL that the pattern can have reached so far.
-    reachable = {0}
+    places: dict[str, int] = {}
+    for at, letter in enumerate(url):
+        places[letter] = places.get(letter, 0) | 1 << at
+    everywhere = (1 << len(url)) - 1
+    # The positions of the URL that the pattern can have reached so far, a bit for each.
+    reached = 1
     for part in parts:
-        if not reachable:
+        if part == "**":
+            reached = (2 * everywhere + 1) & -(reached & -reached)
+        elif part == "*":
+            # Adding carries each position on to the end of its segment.
+            segments = everywhere & ~places.get("/", 0)
+            reached |= (segments + (reached & segments)) ^ segments
+        else:
+            for letter in part:
+                reached = (reached & (everywhere if part == "?" else places.get(letter, 0))) << 1
+        if not reached:
             return False
-        reachable = _after(part, reachable, url)
-    return len(url) in reachable
-
-
-def _after(part: str, starts: set[int], url: str) -> set[int]:
-    if part == "**":
-        return set(range(min(starts), len(url) + 1))
-    if part == "*":
-        return _through_segment(starts, url)
-    return {at + 1 for at in starts if at < len(url) and part in ("?", url[at])}
-
-
-def _through_segment(starts: set[int], url: str) -> set[int]:
-    ends: set[int] = set()
-    for start in starts:
-        at = start
-        while at not in ends:
-            ends.add(at)
-            if at == len(url) or url[at] == "/":
-                break
-            at += 1
-    return ends
+    return bool(reached >> len(url))
