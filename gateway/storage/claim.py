@@ -24,7 +24,17 @@ from pathlib import Path
 
 from gateway.storage import author as authors
 from gateway.storage.author import Author
-from gateway.storage.claimfile import WITNESS, Record, create, end, over_of, read, written
+from gateway.storage.claimfile import (
+    WITNESS,
+    Record,
+    end,
+    is_left,
+    make,
+    over_of,
+    read,
+    remove_unnamed,
+    written,
+)
 
 #: Seconds without a sign of life after which a holder elsewhere is taken for dead.
 LEASE_S = 30.0
@@ -77,18 +87,20 @@ class Held:
         with self._lock:
             if self._over:
                 return True
-            try:
-                self._file = create(self._path, os.O_RDWR)
-            except FileExistsError:
+            if os.path.lexists(self._path):
                 self._end_stale()
                 return False
-            # Before it says whose it is: this process ends claims of its own that it does not hold.
+            # Before it is there: this process ends claims of its own that it does not hold.
             _PULSE.add(self)
             try:
-                self._write(self._file, self._reserved)
-            except OSError:
-                self._path.unlink(missing_ok=True)
-                raise
+                self._file = make(self._path, written(self.token, self._author, self._reserved))
+            except FileExistsError:
+                return False
+            finally:
+                if self._file is None:
+                    _PULSE.remove(self)
+            # A network file system sends it off now, not when the file is closed.
+            os.utime(self._file)
             return True
 
     def release(self) -> None:
@@ -183,12 +195,14 @@ def remove_stale(folder: Path, *, lease_s: float = LEASE_S) -> None:
     """Remove what killed holders left; belongs in a thread. Raises OSError."""
     mine = authors.own()
     for path in _listed(folder):
+        if path.suffix == ".new":
+            remove_unnamed(path)
         found = read(path) if path.suffix in (".claim", ".over") else None
         if found is None:
             continue
         if path.suffix == ".claim" and _is_stale(path, found, mine, lease_s):
             end(path, found.token, lease_s)
-        if path.suffix == ".over" and WITNESS.is_silent(path, found, lease_s):
+        if path.suffix == ".over" and is_left(path, found, lease_s):
             path.unlink(missing_ok=True)
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import threading
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.storage import author as authors
 from gateway.storage.author import Author
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+#: How file systems without hard links say so.
+_NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
+#: Seconds after which what is still beside a name was left by a killed process.
+_LEFTOVER_AGE_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,11 @@ def end(path: Path, token: str, lease_s: float) -> None:
     """Remove the claim of this token; of all who want to, only one does. Raises OSError."""
     over = over_of(path, token)
     try:
-        os.close(create(over, os.O_WRONLY))
+        os.close(make(over, written(token, authors.own(), 0)))
     except FileExistsError:
-        # Whoever was about to end it was killed over it.
+        # Whoever was about to end it may have been killed over it.
         left = read(over)
-        if left is not None and WITNESS.is_silent(over, left, lease_s):
+        if left is not None and is_left(over, left, lease_s):
             over.unlink(missing_ok=True)
         return
     except OSError as failure:
@@ -50,9 +57,63 @@ def end(path: Path, token: str, lease_s: float) -> None:
         over.unlink(missing_ok=True)
 
 
+def is_left(over: Path, left: Record, lease_s: float) -> bool:
+    """Whether who was about to end a claim is gone."""
+    if left.author is not None and left.author.host == authors.own().host:
+        return authors.is_gone(left.author) or WITNESS.is_silent(over, left, lease_s)
+    return WITNESS.is_silent(over, left, lease_s)
+
+
 def over_of(path: Path, token: str) -> Path:
     """Return the file that only one can make, and who makes it ends the claim of this token."""
     return path.with_name(f"{path.stem}.{token}.over")
+
+
+def make(path: Path, text: bytes) -> int:
+    """Make a file that must not exist and has its text from the first instant on.
+
+    A kill thus leaves none whose author nobody knows. Returns its descriptor. Raises OSError.
+    """
+    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
+    file = create(beside, os.O_RDWR)
+    try:
+        os.pwrite(file, text, 0)
+        _name(file, beside, path)
+    except OSError as failure:
+        os.close(file)
+        if failure.errno not in _NO_LINKS:
+            raise
+        return _made_in_two_steps(path, text)
+    finally:
+        beside.unlink(missing_ok=True)
+    return file
+
+
+def _name(file: int, beside: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(beside)
+    except FileExistsError:
+        # Over NFS a link that was made may be answered so, when the first answer was lost.
+        if os.fstat(file).st_nlink < 2:
+            raise
+
+
+def _made_in_two_steps(path: Path, text: bytes) -> int:
+    file = create(path, os.O_RDWR)
+    try:
+        os.pwrite(file, text, 0)
+    except OSError:
+        os.close(file)
+        path.unlink(missing_ok=True)
+        raise
+    return file
+
+
+def remove_unnamed(path: Path) -> None:
+    """Remove what a killed process was about to make, when it is old. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        if time.time() - path.stat().st_mtime > _LEFTOVER_AGE_S:
+            path.unlink()
 
 
 def create(path: Path, mode: int) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -20,7 +22,7 @@ import pytest
 from gateway.storage import author as authors
 from gateway.storage.author import Author
 from gateway.storage.claim import ClaimShown, claim, claims, remove_stale
-from gateway.storage.claimfile import create, end, over_of, read
+from gateway.storage.claimfile import create, end, make, over_of, read, written
 from tests.waiting import wait_until
 
 #: Holds the name until told to go on by a line; says what it found.
@@ -55,6 +57,21 @@ async def main():
             read = int(number.read_text())
             await asyncio.sleep(0.001)
             number.write_text(str(read + 1))
+
+asyncio.run(main())
+"""
+
+#: Takes the name and gives it up, as often as it can.
+RESTLESS = """
+import asyncio, sys
+from pathlib import Path
+from gateway.storage.claim import claim
+
+async def main():
+    print("ready", flush=True)
+    while True:
+        async with claim(Path(sys.argv[1]), "x"):
+            pass
 
 asyncio.run(main())
 """
@@ -295,6 +312,65 @@ async def test_one_who_was_killed_while_following_is_followed(tmp_path: Path) ->
     os.close(create(over_of(path, found.token), os.O_WRONLY))
     async with asyncio.timeout(5), claim(tmp_path, "x", lease_s=0.2):
         assert names(tmp_path) == ["x.claim"]
+
+
+async def test_a_kill_at_any_instant_is_followed_at_once(tmp_path: Path) -> None:
+    """Also one in the midst of taking the name, or of giving it up."""
+    chance = random.Random(5)
+    for _ in range(6):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", RESTLESS, str(tmp_path)), stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        await process.stdout.readline()
+        for _ in range(chance.randrange(3000)):
+            found = read(tmp_path / "x.claim")
+            assert found is None or found.author is not None
+        process.kill()
+        await process.wait()
+        async with asyncio.timeout(5), claim(tmp_path, "x"):
+            pass
+
+
+async def test_one_of_this_host_who_was_killed_while_ending_is_followed_at_once(
+    tmp_path: Path,
+) -> None:
+    gone = Author(authors.own().host, psutil.Process().ppid(), "1")
+    path = tmp_path / "x.claim"
+    os.close(make(path, written("t", gone, 0)))
+    os.close(make(over_of(path, "t"), written("t", gone, 0)))
+    async with asyncio.timeout(5), claim(tmp_path, "x"):
+        assert names(tmp_path) == ["x.claim"]
+
+
+async def test_a_disk_without_hard_links_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "link", refuse)
+    async with claim(tmp_path, "x") as held:
+        assert await held.is_mine()
+        assert names(tmp_path) == ["x.claim"]
+        waiting = asyncio.create_task(_taken_once(tmp_path))
+        assert not (await asyncio.wait({waiting}, timeout=0.1))[0]
+    await waiting
+    assert names(tmp_path) == []
+
+
+async def _taken_once(folder: Path) -> None:
+    async with claim(folder, "x"):
+        pass
+
+
+async def test_what_was_about_to_be_made_is_removed_when_old(tmp_path: Path) -> None:
+    fresh, old = tmp_path / "x.claim.1.new", tmp_path / "x.claim.2.new"
+    for path in (fresh, old):
+        path.touch()
+    os.utime(old, (0, 0))
+    remove_stale(tmp_path)
+    assert names(tmp_path) == [fresh.name]
 
 
 async def test_what_is_left_of_following_is_removed(tmp_path: Path) -> None:
