@@ -1,4 +1,4 @@
-"""The wire contract as pydantic models: what a client may send, and what it gets back."""
+"""The wire contract as pydantic models: what a client may send; answers are in `api/answers.py`."""
 
 from __future__ import annotations
 
@@ -83,15 +83,6 @@ class Credential(Wire):
 
     url_pattern: str
     auth: Auth
-
-
-class Node(BaseModel):
-    """A node of an API-format workflow."""
-
-    model_config = ConfigDict(extra="allow")
-
-    class_type: str
-    inputs: dict[str, Any] = {}
 
 
 class ConvertOutput(Wire):
@@ -218,6 +209,12 @@ class PromptRequest(BaseModel):
         return value
 
 
+class InterruptRequest(BaseModel):
+    """`POST /interrupt`."""
+
+    id: str
+
+
 def parse_prompt(body: Any, *, strict: bool) -> tuple[PromptRequest, list[str]]:
     """Return the request and its warnings.
 
@@ -264,184 +261,3 @@ def invalid_request(failure: ValidationError, prefix: str = "") -> errors.Invali
         for place, error in zip(places, found, strict=True)
     ]
     return errors.InvalidRequest("; ".join(sentences), location=places[0])
-
-
-class ErrorAnswer(BaseModel):
-    """Every answer that is not a success."""
-
-    error: str
-    code: str
-    location: str | None = None
-    hint: str | None = None
-    node_errors: dict[str, Any] | None = None
-
-
-class Output(BaseModel):
-    """A file that a job produced."""
-
-    index: int
-    node_id: str
-    filename: str
-    type: str
-    content_type: str
-    size: int = Field(description="Bytes.")
-    width: int | None = None
-    height: int | None = None
-    url: str | None = None
-    uploaded_to: str | None = Field(None, description="Where it was uploaded to.")
-
-
-class Text(BaseModel):
-    """A text that a job produced."""
-
-    node_id: str
-    text: str
-
-
-class ComfyExecution(BaseModel):
-    """Times as ComfyUI's frames tell them, milliseconds since 1970 and milliseconds."""
-
-    start: float
-    end: float
-    duration: float
-    nodes: dict[str, dict[str, float]]
-
-
-class Stats(BaseModel):
-    """Where the time went, milliseconds."""
-
-    comfy_execution: ComfyExecution
-    queue_time: float
-    preprocess_time: float
-    comfy_round_trip_time: float
-    postprocess_time: float
-    upload_time: float
-    total_time: float
-
-
-class PromptAnswer(BaseModel):
-    """200 of `POST /prompt`: the request's fields, and what came of it."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: str
-    status: Literal["ok"]
-    prompt: dict[str, Node] = Field(description="As it was run.")
-    images: list[str] = Field(
-        description="base64 of every file, or the URLs they were uploaded to, as in `outputs`."
-    )
-    presigned_urls: list[str] | None = Field(
-        None, description="Links beside `images` that live for presign_s."
-    )
-    filenames: list[str]
-    outputs: list[Output]
-    texts: list[Text]
-    execution_cached: list[str]
-    stats: Stats
-    warnings: list[str]
-    node_errors: dict[str, Any] | None = None
-
-
-class AcceptedAnswer(BaseModel):
-    """202 of `POST /prompt`: the job is on disk."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: str
-    status: Literal["ok"]
-
-
-class Progress(BaseModel):
-    """How far a job is; `value` never goes back."""
-
-    value: float = Field(ge=0, le=1)
-    node: str | None = None
-    class_type: str | None = None
-    nodes_done: int
-    nodes_total: int
-    step: float | None = None
-    steps: float | None = None
-
-
-class JobError(BaseModel):
-    """Why a job failed."""
-
-    model_config = ConfigDict(extra="allow")
-
-    code: str
-    message: str
-    hint: str | None = None
-    node_id: str | None = None
-    class_type: str | None = None
-    exception_type: str | None = None
-    traceback: list[str] | None = None
-
-
-JobState = Literal["queued", "running", "delivering", "succeeded", "failed", "cancelled"]
-
-
-class JobAnswer(BaseModel):
-    """`GET /jobs/{id}`."""
-
-    id: str
-    state: JobState
-    phase: Literal["preparing"] | None = None
-    attempt: int
-    position: int | None = None
-    priority: int
-    metadata: dict[str, Any] | None = None
-    created_at: str
-    started_at: str | None = None
-    finished_at: str | None = None
-    prompt_id: str | None = None
-    progress: Progress
-    outputs: list[Output]
-    texts: list[Text]
-    presigned_urls: list[str] | None = None
-    stats: Stats | None = None
-    warnings: list[str]
-    node_errors: dict[str, Any] | None = None
-    error: JobError | None = None
-
-
-class JobList(BaseModel):
-    """`GET /jobs`."""
-
-    jobs: list[JobAnswer]
-    next_cursor: str | None = None
-
-
-class InterruptRequest(BaseModel):
-    """`POST /interrupt`."""
-
-    id: str
-
-
-class InterruptAnswer(BaseModel):
-    """Answer of `POST /interrupt`."""
-
-    id: str
-    interrupted: Literal["success", "failed"]
-
-
-class CancelAnswer(BaseModel):
-    """Answer of `POST /jobs/{id}/cancel`."""
-
-    id: str
-    state: JobState
-
-
-class HealthAnswer(BaseModel):
-    """`GET /health`, `/ready`, `/live`."""
-
-    status: str
-    version: str | None = None
-    reason: Literal["starting", "warming", "comfyui_down", "queue_full", "draining"] | None = None
-    detail: str | None = None
-    log: list[str] | None = Field(None, description="ComfyUI's last lines, in a crash loop.")
-
-
-class LogAnswer(BaseModel):
-    """`GET /logs`."""
-
-    lines: list[dict[str, Any]]

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from gateway import errors, schemas
-from gateway.api import model_schemas
+from gateway.api import answers, model_schemas
 
 #: Runs on both engines, with no model: a picture of one colour.
 EXAMPLE = {
@@ -91,12 +91,12 @@ class Told:
     tag: str = "jobs"
 
 
-_HEALTH = schemas.HealthAnswer
+_HEALTH = answers.HealthAnswer
 _UNKNOWN = (errors.JobNotFound,)
 
 OPERATIONS: dict[tuple[str, str], Told] = {
     ("POST", "/prompt"): Told(
-        {200: schemas.PromptAnswer, 202: schemas.AcceptedAnswer},
+        {200: answers.PromptAnswer, 202: answers.AcceptedAnswer},
         _PROMPT_ERRORS,
         body=schemas.PromptRequest,
         example=EXAMPLE,
@@ -114,12 +114,12 @@ OPERATIONS: dict[tuple[str, str], Told] = {
         f"Fields that come later, and are refused with 422 until then: {_LATER}.",
     ),
     ("POST", "/interrupt"): Told(
-        {200: schemas.InterruptAnswer, 404: schemas.InterruptAnswer},
+        {200: answers.InterruptAnswer, 404: answers.InterruptAnswer},
         (errors.InvalidJson, errors.InvalidRequest, errors.BodyTooLarge),
         body=schemas.InterruptRequest,
     ),
     ("GET", "/jobs"): Told(
-        {200: schemas.JobList},
+        {200: answers.JobList},
         (errors.InvalidRequest,),
         parameters=[
             ("state", "query", "string", "Only jobs in this state."),
@@ -127,10 +127,10 @@ OPERATIONS: dict[tuple[str, str], Told] = {
             ("cursor", "query", "string", "`next_cursor` of the page before."),
         ],
     ),
-    ("GET", "/jobs/{id}"): Told({200: schemas.JobAnswer}, _UNKNOWN),
+    ("GET", "/jobs/{id}"): Told({200: answers.JobAnswer}, _UNKNOWN),
     ("DELETE", "/jobs/{id}"): Told({204: None}, (*_UNKNOWN, errors.JobRunning)),
     ("POST", "/jobs/{id}/cancel"): Told(
-        {200: schemas.CancelAnswer, 202: schemas.CancelAnswer},
+        {200: answers.CancelAnswer, 202: answers.CancelAnswer},
         _UNKNOWN,
         description="202 when the job is asked to end; 200 when it was over already.",
     ),
@@ -173,7 +173,7 @@ OPERATIONS: dict[tuple[str, str], Told] = {
     ("GET", "/live"): Told({200: _HEALTH}, tag="operations"),
     ("GET", "/metrics"): Told({200: _TEXT}, tag="operations"),
     ("GET", "/logs"): Told(
-        {200: schemas.LogAnswer},
+        {200: answers.LogAnswer},
         (errors.InvalidRequest,),
         parameters=[
             ("tail", "query", "integer", "How many of the last lines; 100 when not given."),

@@ -11,7 +11,8 @@ import openapi_pydantic as oa
 from openapi_pydantic.util import PydanticSchema, construct_open_api_with_schema_class
 from pydantic import BaseModel
 
-from gateway import errors, schemas
+from gateway import errors
+from gateway.api.answers import ErrorAnswer
 from gateway.api.descriptions import OPERATIONS, Answers, Errors, Told
 from gateway.api.middleware import OPEN_PATHS
 
@@ -123,7 +124,7 @@ def _failures(failures: Errors, answers: Answers) -> dict[str, oa.Response]:
     return {
         str(status): oa.Response(
             description="\n\n".join(_told(failure) for failure in found),
-            content=_json(schemas.ErrorAnswer),
+            content=_json(ErrorAnswer),
         )
         for status, found in sorted(by_status.items())
         if status not in answers
