@@ -119,6 +119,9 @@ class Room:
             file = await asyncio.to_thread(place)
             self._enter(file)
             seat.reserved = 0
+            # While the claim lasts, the file shall not be counted twice.
+            with contextlib.suppress(OSError):
+                await seat.held.reserve(0)
         self.wake()
         return file
 
@@ -148,7 +151,7 @@ class Room:
     async def tidy(self, leftover_age_s: float) -> None:
         """Remove what killed downloads left and cannot stay, and what is over the limit."""
         async with self._alone():
-            survey, _ = await self._surveyed()
+            survey, in_use = await self._surveyed()
             old = time.time() - leftover_age_s
             leftovers = self._seats.leftovers(survey)
             aged = [part.stem for part in leftovers if part.touched_at < old]
@@ -158,8 +161,14 @@ class Room:
                 aged.append(kept.pop(0).stem)
             for stem in aged:
                 await self._discarded(stem)
-            files = (Candidate(file.name, file.size) for file in self._index.oldest_first())
-            plan = eviction_plan(files, self._index.size - limit) or []
+            # What a neighbour's job needs stays, though there is too much of it for this process.
+            files = [
+                Candidate(file.name, file.size)
+                for file in self._index.oldest_first()
+                if file.stem not in in_use.pinned
+            ]
+            over = min(self._index.size - limit, sum(file.size for file in files))
+            plan = eviction_plan(files, over) or []
             await self._evict(plan, self._doomed(plan))
             self._count()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from gateway import errors
 from gateway.schemas import Auth
 from gateway.storage import failures, journal
 from gateway.storage.crew import Crew, Slots
@@ -177,9 +178,18 @@ class _Ordered:
     async def write(self, at: int, chunks: list[bytes]) -> None:
         end = at + sum(map(len, chunks))
         while end > self._reserved:
-            await self._order.reserve(self._reserved + RESERVE_BYTES)
-            self._reserved += RESERVE_BYTES
+            self._reserved = await self._grown(end)
         await self._file.write(at, chunks)
+
+    async def _grown(self, end: int) -> int:
+        step = self._reserved + RESERVE_BYTES
+        try:
+            await self._order.reserve(step)
+        except (errors.ModelTooLarge, errors.StorageFull):
+            # What is still to come may be less than a step.
+            await self._order.reserve(end)
+            return end
+        return step
 
     async def wrote(self, spans: Spans) -> None:
         self._order.tell(spans.done, spans.total)

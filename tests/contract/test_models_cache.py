@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import orjson
 import pytest
@@ -21,8 +21,10 @@ import pytest
 from gateway import errors
 from gateway.models import names
 from gateway.models.cache import Cache, Cached, Wanted, verify_folder
+from gateway.models.layout import Layout
 from gateway.schemas import BearerAuth
-from gateway.storage.download import Arrival, Order
+from gateway.storage.claim import claims
+from gateway.storage.download import Arrival, Downloader, Order
 from gateway.storage.providers import Providers
 from tests.cache_stand import Host, Place, caching, hosting, model_bytes, settings
 from tests.waiting import wait_until
@@ -274,6 +276,36 @@ async def test_unknown_length_reserves_in_steps(host: Host, tmp_path: Path) -> N
     assert found.size == MB
     # The step of 64 MiB made it go.
     assert list(place.files()) == [found.name]
+
+
+async def test_what_fits_though_a_step_of_unknown_length_does_not(
+    host: Host, tmp_path: Path
+) -> None:
+    urls = [host.on(f"/{at}.safetensors", safetensors(at * MB), tells_size=False) for at in (2, 4)]
+    async with caching(tmp_path, 3 * MB) as place:
+        found = await get(place, urls[0])
+        place.cache.release("job")
+        with pytest.raises(errors.ModelTooLarge, match=r"at most 3\.00 MB"):
+            await get(place, urls[1])
+
+    assert found.size == 2 * MB
+
+
+async def test_a_file_that_has_come_is_no_longer_reserved(host: Host, tmp_path: Path) -> None:
+    url = host.on("/m.safetensors", BODY)
+    how = settings(tmp_path, MB)
+    reserved: list[int] = []
+
+    def notify(name: str, data: dict[str, Any]) -> None:
+        reserved.extend(one.reserved for one in claims(Layout(tmp_path).partial))
+
+    async with (
+        Providers.open(how) as providers,
+        Cache.open(how, Downloader(providers), providers, notify) as cache,
+    ):
+        await cache.get(Wanted(url), "job")
+
+    assert reserved == [0]
 
 
 # Verification

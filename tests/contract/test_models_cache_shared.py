@@ -126,6 +126,24 @@ async def test_what_another_process_uses_is_not_evicted(host: Host, tmp_path: Pa
             assert name not in place.files()
 
 
+async def test_a_start_with_less_room_takes_nothing_that_another_process_uses(
+    host: Host, tmp_path: Path
+) -> None:
+    urls = [host.on(f"/{at}.safetensors", safetensors(MB, at)) for at in range(2)]
+    async with process(tmp_path, 0, "hold", urls[0]) as child:
+        await line(child)
+        pins = tmp_path / ".pins"
+
+        def is_told() -> bool:
+            return any(names.stem(urls[0]) in path.read_text() for path in pins.glob("*.json"))
+
+        await wait_until(is_told, description="the other process tells what it needs")
+        async with caching(tmp_path) as place:
+            await get(place, urls[1])
+        async with caching(tmp_path, MB // 2) as place:
+            assert list(place.files()) == [f"{names.stem(urls[0])}.safetensors"]
+
+
 async def test_files_of_another_process_are_noticed_and_count(host: Host, tmp_path: Path) -> None:
     urls = [host.on(f"/{at}.safetensors", safetensors(MB, at)) for at in range(3)]
     async with caching(tmp_path, 2 * MB) as place:
