@@ -8,18 +8,19 @@ import mimetypes
 import re
 from pathlib import PurePosixPath
 
+from gateway.storage import address
+
 STEM_LENGTH = 32
 
 _NAME = re.compile(r"([A-Za-z0-9_-]{32})(\.[A-Za-z0-9_-]{1,32})?")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9_-]{1,32}")
-_AUTHORITY_END = re.compile(r"[/?#\\]")
 #: Says no more than that there are bytes.
 _BYTES = ("application/octet-stream", "binary/octet-stream", "application/x-binary")
 
 
 def stem(url: str) -> str:
     """Return the name without its extension: of the URL as written, less user and password."""
-    digest = hashlib.sha256(without_user(url).encode("utf-8", "surrogatepass")).digest()
+    digest = hashlib.sha256(address.parted(url)[0].encode("utf-8", "surrogatepass")).digest()
     return base64.urlsafe_b64encode(digest)[:STEM_LENGTH].decode()
 
 
@@ -29,28 +30,6 @@ def stem_of(name: str) -> str | None:
     return match[1] if match else None
 
 
-def without_user(url: str) -> str:
-    """Return a URL as written, less any user and password."""
-    head, user, tail = _parted(url)
-    return head + tail if user is not None else url
-
-
-def user_of(url: str) -> str | None:
-    """Return the user and password that a URL holds, as written; None when there are none."""
-    return _parted(url)[1]
-
-
-def _parted(url: str) -> tuple[str, str | None, str]:
-    scheme, joint, rest = url.partition("://")
-    # The @ of hf://owner/name@revision parts a name from its revision.
-    if not joint or scheme.lower() == "hf":
-        return "", None, url
-    end = _AUTHORITY_END.search(rest)
-    authority = rest[: end.start()] if end else rest
-    user, at, _ = authority.rpartition("@")
-    return scheme + joint, user if at else None, rest[len(user) + len(at) :]
-
-
 def extension(url: str, filename: str | None, content_type: str | None) -> str:
     """Return the extension, with its dot, that the URL, else the answer to it, tells; or ""."""
     return extension_of_url(url) or _suffix(filename or "") or _of_type(content_type)
@@ -58,7 +37,7 @@ def extension(url: str, filename: str | None, content_type: str | None) -> str:
 
 def extension_of_url(url: str) -> str:
     """Return the extension of a URL's path, or ""."""
-    rest = without_user(url).partition("://")[2]
+    rest = address.parted(url)[0].partition("://")[2]
     path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")[2]
     return _suffix(path)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.models import names
 from gateway.schemas import Auth
+from gateway.storage import address
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Wanted:
         """The caller's own credentials, of whatever kind, as one text; None: there are none."""
         if self.auth is not None:
             return self.auth.model_dump_json()
-        return names.user_of(self.url)
+        return address.parted(self.url)[1]
 
 
 @dataclass(frozen=True, kw_only=True)

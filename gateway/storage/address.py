@@ -61,6 +61,17 @@ def joined(base: URL, target: str) -> URL | None:
     return found.with_user(None) if found and found.scheme in _PORTS else None
 
 
+def parted(url: str) -> tuple[str, str | None]:
+    """Return a URL as written less user and password, and these as written; None for none."""
+    scheme, joint, rest = url.partition("://")
+    # The @ of hf://name@revision parts a name from its revision.
+    if scheme.lower() == "hf":
+        return url, None
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    user, at, _ = authority.rpartition("@")
+    return (f"{scheme}{joint}{rest[len(user) + 1 :]}", user) if at else (url, None)
+
+
 def shown(url: URL | str) -> str:
     """Return a URL as answers and logs may name it: no user, no password, no secret's value."""
     parsed = _parsed(url) or _stored(url) if isinstance(url, str) else url

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 from gateway.schemas import Auth, BasicAuth, Credential
+from gateway.storage import address
 
 _WILDCARD = re.compile(r"(\*\*|\*|\?)")
 
@@ -24,12 +25,9 @@ def taken_out(url: str) -> tuple[str, Credential | None]:
 
     What stands in a graph is stored and echoed; credentials are neither.
     """
-    head, separator, rest = url.partition("://")
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    user_info, at, _ = authority.rpartition("@")
-    if not at:
+    bare, user_info = address.parted(url)
+    if user_info is None:
         return url, None
-    bare = f"{head}{separator}{rest[len(user_info) + 1 :]}"
     user, _, password = user_info.partition(":")
     auth = BasicAuth(type="basic", username=unquote(user), password=unquote(password))
     return bare, Credential(url_pattern=bare, auth=auth)

@@ -74,8 +74,3 @@ def test_the_extension(
 )
 def test_what_the_cache_would_not_call_a_file(name: str) -> None:
     assert names.stem_of(name) is None
-
-
-def test_the_user_of_a_url() -> None:
-    assert names.user_of("https://user:p%40ss@host/x") == "user:p%40ss"
-    assert names.user_of("https://host/x@y") is None

@@ -193,3 +193,18 @@ def test_which_hosts_get_the_operator_s_header(
     hosts: tuple[str, ...], url: str, expected: bool
 ) -> None:
     assert address.OperatorHeader("K", "v", hosts).fits(URL(url)) is expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://user:p%40ss@host/x", ("https://host/x", "user:p%40ss")),
+        ("https://@host/x", ("https://host/x", "")),
+        ("https://host/x@y", ("https://host/x@y", None)),
+        ("https://host?x=@y", ("https://host?x=@y", None)),
+        ("hf://gpt2@main/model.bin", ("hf://gpt2@main/model.bin", None)),
+        ("no url @ all", ("no url @ all", None)),
+    ],
+)
+def test_user_and_password_of_a_url(url: str, expected: tuple[str, str | None]) -> None:
+    assert address.parted(url) == expected

@@ -105,7 +105,7 @@ def test_user_and_password_are_taken_out(url: str, bare: str, user: str, passwor
 
 
 @pytest.mark.parametrize(
-    "url", ["https://a.com/x", "https://a.com/@me", "https://a.com?u=me@b.com", "hf://a/b@main/c"]
+    "url", ["https://a.com/x", "https://a.com/@me", "https://a.com?u=me@b.com", "hf://gpt2@main/c"]
 )
 def test_a_url_without_a_user_stays_as_it_is(url: str) -> None:
     assert taken_out(url) == (url, None)
