@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import mimetypes
 import os
 import secrets
@@ -40,6 +41,9 @@ FOREIGN: dict[type[OSError], Verdict] = {
     IsADirectoryError: _NO_FILE,
     PermissionError: _DENIED,
 }
+#: The same for those that have no class of their own.
+NUMBERED = {errno.ENAMETOOLONG: _ABSENT, errno.ELOOP: _ABSENT}
+_UNREADABLE = Verdict("the disk that it lies on cannot be read", "network", True)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class FileReply:
         """Yield the bytes; raises TransferFailed when the file has become shorter."""
         left = self.length
         while left:
-            chunk = await asyncio.to_thread(self.file.read, min(left, CHUNK_BYTES))
+            with _reading():
+                chunk = await asyncio.to_thread(self.file.read, min(left, CHUNK_BYTES))
             if not chunk:
                 raise TransferFailed(MISMATCH)
             left -= len(chunk)
@@ -119,14 +124,15 @@ class FileProvider:
 
     def _resolved(self, path: Path) -> Path:
         with _told():
-            found = path.resolve()
-            if not any(found.is_relative_to(root.resolve()) for root in self._roots):
+            # Not `Path.resolve`: of links that lead in a circle it makes a RuntimeError.
+            found = Path(os.path.realpath(path))
+            if not any(found.is_relative_to(os.path.realpath(root)) for root in self._roots):
                 raise TransferFailed(_OUTSIDE)
         return found
 
     def _opened(self, url: str) -> tuple[BinaryIO, Stat]:
         path = self._resolved(_path(url))
-        with _told():
+        with _reading():
             # Not blocking: to open a pipe waits for its other end. No link: it was resolved.
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
             file = os.fdopen(os.open(path, flags), "rb", buffering=0)
@@ -170,8 +176,21 @@ def _placed(source: BinaryIO, target: Path) -> None:
 def _told() -> Iterator[None]:
     try:
         yield
-    except tuple(FOREIGN) as failure:
-        raise TransferFailed(FOREIGN[type(failure)]) from failure
+    except OSError as failure:
+        verdict = FOREIGN.get(type(failure)) or NUMBERED.get(failure.errno or 0)
+        if verdict is None:
+            raise
+        raise TransferFailed(verdict) from failure
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Tell of every failure, since it is not the gateway's own disk."""
+    try:
+        with _told():
+            yield
+    except OSError as failure:
+        raise TransferFailed(_UNREADABLE) from failure
 
 
 def _path(url: str) -> Path:

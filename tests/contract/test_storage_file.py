@@ -131,6 +131,15 @@ async def test_a_file_that_shrinks_is_a_mismatch(provider: FileProvider, root: P
     assert found.value.verdict == MISMATCH
 
 
+@pytest.mark.parametrize("tail", ["a" * 300, "loop", "loop/x", "a/" * 3000 + "x"])
+async def test_a_path_that_leads_nowhere_is_told(
+    provider: FileProvider, root: Path, tail: str
+) -> None:
+    (root / "loop").symlink_to("loop")
+    with pytest.raises(TransferFailed, match="no such file"):
+        await provider.stat(f"{url(root)}/{tail}", None)
+
+
 async def test_a_write_makes_folders_and_leaves_nothing_beside(
     provider: FileProvider, root: Path
 ) -> None:
