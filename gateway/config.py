@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import ipaddress
 import os
-import re
-import shlex
-import sys
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from string import Template
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gateway import errors
+from gateway import errors, setting_values
 
 SECRETS = {
     "API_KEYS",
@@ -34,16 +28,10 @@ SECRETS = {
     "WEBHOOK_SECRET",
 }
 
-#: What may stand in SYSTEM_WEBHOOK_EVENTS, beside `all`: ComfyUI's events, and the storages'.
-COMFY_EVENTS = (
-    *("status", "progress", "progress_state", "executing", "execution_start", "execution_cached"),
-    *("executed", "execution_success", "execution_interrupted", "execution_error"),
-)
-STORAGE_EVENTS = ("file_downloaded", "file_uploaded", "file_deleted")
-
 _META = "SYSTEM_META_"
 
-CommaList = Annotated[tuple[str, ...], NoDecode]
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(setting_values.split)]
+_Lower = BeforeValidator(setting_values.lower)
 
 
 class Settings(BaseSettings):
@@ -55,17 +43,17 @@ class Settings(BaseSettings):
 
     host: str = Field("::", description="Address the gateway listens on.")
     port: int = Field(3000, ge=0, le=65535, description="Port the gateway listens on; 0 = any.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _Lower] = Field(
         "info", description="Least severe lines that are logged."
     )
-    log_format: Literal["auto", "console", "json"] = Field(
+    log_format: Annotated[Literal["auto", "console", "json"], _Lower] = Field(
         "auto", description="console on a terminal and json elsewhere when auto."
     )
 
-    engine: Literal["comfyui", "embedded"] | None = Field(
+    engine: Annotated[Literal["comfyui", "embedded"] | None, _Lower] = Field(
         None, description="comfyui when COMFY_HOME or CMD is set, else embedded."
     )
-    cmd: str | None = Field(
+    cmd: Annotated[str | None, AfterValidator(setting_values.words)] = Field(
         None,
         description="Command that launches ComfyUI; ${SETTING} in it is replaced.",
     )
@@ -107,7 +95,9 @@ class Settings(BaseSettings):
     cache_dir: Path = Field(Path("cache"), description="Fetched files and their links.")
     state_dir: Path = Field(Path("state"), description="The job store and what must survive.")
 
-    api_keys: CommaList = Field((), description="name:key,name:key; set: always required.")
+    api_keys: Annotated[CommaList, AfterValidator(setting_values.named_keys)] = Field(
+        (), description="name:key,name:key; set: always required."
+    )
     api_keys_file: Path | None = Field(
         None, description="A line each, name:sha256 of the key; # begins a comment."
     )
@@ -115,7 +105,7 @@ class Settings(BaseSettings):
         False, description="Start without keys although HOST is not loopback."
     )
     cors_origins: CommaList = Field((), description="Origins a browser may call from; * for all.")
-    allow_private_networks: CommaList = Field(
+    allow_private_networks: Annotated[CommaList, AfterValidator(setting_values.networks)] = Field(
         (),
         description="CIDRs or hosts that fetches may reach beside the public internet; * for all.",
     )
@@ -156,13 +146,17 @@ class Settings(BaseSettings):
         None, description="What to install and fetch before ComfyUI starts; YAML or JSON."
     )
     manifest_json: str | None = Field(None, description="The same, as JSON.")
-    on_manifest_error: Literal["stop", "skip"] = Field(
+    on_manifest_error: Annotated[Literal["stop", "skip"], _Lower] = Field(
         "stop", description="Whether what cannot be installed stops the start."
     )
 
     webhook_secret: str | None = Field(None, description="Key that webhooks are signed with.")
-    system_webhook_url: str | None = Field(None, description="Who hears of system events.")
-    system_webhook_events: CommaList = Field((), description="Their names, or all.")
+    system_webhook_url: Annotated[str | None, AfterValidator(setting_values.web_address)] = Field(
+        None, description="Who hears of system events."
+    )
+    system_webhook_events: Annotated[CommaList, AfterValidator(setting_values.events)] = Field(
+        (), description="Their names, or all."
+    )
 
     strict_requests: bool = Field(False, description="Refuse unknown top-level fields with 422.")
     prepend_filenames: bool = Field(
@@ -194,81 +188,22 @@ class Settings(BaseSettings):
         600, ge=0, description="Life of a fetched input after its last use, seconds."
     )
 
-    @field_validator(
-        "api_keys",
-        "cors_origins",
-        "allow_private_networks",
-        "http_auth_hosts",
-        "allowed_file_roots",
-        "system_webhook_events",
-        mode="before",
-    )
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("log_level", "engine", "log_format", "on_manifest_error", mode="before")
-    @classmethod
-    def _lower(cls, value: Any) -> Any:
-        return value.lower() if isinstance(value, str) else value
-
-    @field_validator("allow_private_networks")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for entry in value:
-            if "/" in entry:
-                ipaddress.ip_network(entry, strict=False)
-        return value
-
-    @field_validator("api_keys")
-    @classmethod
-    def _named_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        # The value is a secret: it is not repeated here, and the report leaves it out.
-        if any(not all(entry.partition(":")[::2]) for entry in value):
-            raise ValueError("write each as name:key")
-        return value
-
-    @field_validator("system_webhook_events")
-    @classmethod
-    def _events(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        known = ("all", *COMFY_EVENTS, *STORAGE_EVENTS)
-        unknown = [name for name in value if name not in known]
-        if unknown:
-            raise ValueError(f"{', '.join(unknown)}: no such event; there are {', '.join(known)}")
-        return value
-
-    @field_validator("system_webhook_url")
-    @classmethod
-    def _web_address(cls, value: str | None) -> str | None:
-        # The value may hold a password: it is not repeated here, and the report leaves it out.
-        if value is not None and not value.lower().startswith(("http://", "https://")):
-            raise ValueError("write it as http://host/path or https://host/path")
-        return value
-
     @field_validator("webhook_secret")
     @classmethod
     def _secret(cls, value: str | None) -> str | None:
-        _key_of(value)
+        setting_values.webhook_key(value)
         return value
 
     @field_validator("model_inputs")
     @classmethod
     def _inputs(cls, value: str | None) -> str | None:
-        model_inputs_of(value)
-        return value
-
-    @field_validator("cmd")
-    @classmethod
-    def _words(cls, value: str | None) -> str | None:
-        shlex.split(value or "")
+        setting_values.model_inputs(value)
         return value
 
     @cached_property
     def webhook_key(self) -> bytes | None:
         """What WEBHOOK_SECRET holds; None: webhooks go unsigned."""
-        return _key_of(self.webhook_secret)
+        return setting_values.webhook_key(self.webhook_secret)
 
     @cached_property
     def system_meta(self) -> dict[str, str]:
@@ -353,38 +288,6 @@ class Settings(BaseSettings):
         except ValueError:
             return False
 
-    def environment(self) -> dict[str, str]:
-        """Return the folders and addresses as an operator's own CMD may name them."""
-        return {
-            "DIRECT_ADDRESS": self.direct_address,
-            "COMFYUI_PORT_HOST": str(self.comfyui_port_host),
-            "MODEL_DIR": str(self.models),
-            "INPUT_DIR": str(self.inputs),
-            "OUTPUT_DIR": str(self.outputs),
-            "TEMP_DIR": str(self.temp),
-            "CUSTOM_NODES_DIR": str(self.custom_nodes),
-            "CACHE_DIR": str(self.cache),
-            "STATE_DIR": str(self.state),
-        }
-
-    def command(self) -> list[str]:
-        """Return the child's command line, as `wire/jobs.md` (Folders) has it."""
-        if self.cmd:
-            # Split first: a folder with blanks or quotes in its name stays one word.
-            known = self.environment()
-            return [Template(word).safe_substitute(known) for word in shlex.split(self.cmd)]
-        folders = [
-            *("--listen", self.direct_address, "--port", str(self.comfyui_port_host)),
-            *("--input-directory", str(self.inputs)),
-            *("--output-directory", str(self.outputs)),
-            # ComfyUI appends "temp" to what --temp-directory names (main.py, 0.3.64).
-            *("--temp-directory", str(self.temp.parent)),
-            *("--extra-model-paths-config", str(self.extra_model_paths)),
-        ]
-        if self.engine_kind == "embedded":
-            return [sys.executable, "-m", "gateway.embedded", *folders]
-        return [self.engine_python(), "main.py", *folders]
-
     def engine_python(self) -> str:
         """Return the Python that runs ComfyUI when CMD does not say."""
         if self.comfy_python:
@@ -409,33 +312,6 @@ class Settings(BaseSettings):
                 shown = ""
             rows.append((name, shown, "environment" if name in given else "default"))
         return rows
-
-
-def _key_of(secret: str | None) -> bytes | None:
-    """Return a secret of webhooks, decoded; raises ValueError."""
-    if secret is None:
-        return None
-    # Secrets in use lack their padding, and have been written with either alphabet.
-    text = secret.strip().removeprefix("whsec_").rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except binascii.Error:
-        raise ValueError("it is not base64") from None
-    if not key:
-        raise ValueError("it is empty")
-    return key
-
-
-def model_inputs_of(text: str | None) -> dict[str, dict[str, str]]:
-    """Return class -> input -> folder, as MODEL_INPUTS is written; raises ValueError."""
-    found: dict[str, dict[str, str]] = {}
-    for entry in filter(None, (part.strip() for part in (text or "").split(","))):
-        source, _, folder = (part.strip() for part in entry.rpartition("="))
-        class_type, _, name = source.rpartition(".")
-        if not (class_type and name and re.fullmatch(r"[\w-][\w.-]*", folder)):
-            raise ValueError(f"{entry[:80]!r} is not Class.input=folder")
-        found.setdefault(class_type, {})[name] = folder
-    return found
 
 
 def load() -> Settings:

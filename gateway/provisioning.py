@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable
 
-from gateway.config import Settings, model_inputs_of
+from gateway import setting_values
+from gateway.config import Settings
 from gateway.manifest.install import Installer
 from gateway.manifest.schema import Manifest, ModelEntry
 from gateway.models.library import Library
@@ -25,7 +26,7 @@ class Provisioning:
     def model_inputs(self) -> dict[str, dict[str, str]]:
         """Return class -> input -> folder: what MODEL_INPUTS says, then what the manifest says."""
         found = {name: dict(given) for name, given in self._manifest.model_inputs.items()}
-        for name, given in model_inputs_of(self._settings.model_inputs).items():
+        for name, given in setting_values.model_inputs(self._settings.model_inputs).items():
             found[name] = {**found.get(name, {}), **given}
         return found
 

@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 
 from gateway import errors
-from gateway.comfy import port, process
+from gateway.comfy import command, port, process
 from gateway.comfy.probe import Probe, Timings
 from gateway.comfy.process import Child
 from gateway.comfy.restart_plan import Record, exit_code, exit_sentence, restart_delay
@@ -172,9 +172,11 @@ class Supervisor:
         settings = self._settings
         is_embedded = settings.engine_kind == "embedded"
         return await process.spawn(
-            settings.command(),
+            command.line(settings),
             cwd=None if is_embedded else settings.comfy_home,
-            env=process.environment(os.environ, settings.environment(), import_gateway=is_embedded),
+            env=process.environment(
+                os.environ, command.variables(settings), import_gateway=is_embedded
+            ),
             on_line=_log_line,
         )
 

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import stamina
 
 from gateway import errors, metrics
-from gateway.config import STORAGE_EVENTS, Settings
+from gateway.config import Settings
 from gateway.log import logger
+from gateway.setting_values import STORAGE_EVENTS
 from gateway.storage import address
 from gateway.storage.failures import TransferFailed
 from gateway.webhooks.body import canonical
