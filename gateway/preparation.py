@@ -70,6 +70,10 @@ class Preparation:
             for one, found in zip(models, brought, strict=True)
         }
 
+    def loosen(self, holder: str) -> None:
+        """Keep the weights only while there is room: ComfyUI does not need them now."""
+        self._library.loosen(holder)
+
     def release(self, holder: str) -> None:
         """Let go of what the job needed."""
         self._inputs.release(holder)

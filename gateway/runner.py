@@ -78,7 +78,11 @@ class Runner:
         names = await self._preparation.secure(job.models, given, job.id)
         workflow = self._bind(job, graph.with_inputs(prepared.workflow, names))
         sent_at = time.time()
-        execution = await self._execute(job, workflow, callbacks)
+        try:
+            execution = await self._execute(job, workflow, callbacks)
+        finally:
+            # What is delivered, or goes back to the queue, keeps no other job from its weights.
+            self._preparation.loosen(job.id)
         done_at = time.time()
         metrics.execute_seconds.observe(done_at - sent_at)
         try:

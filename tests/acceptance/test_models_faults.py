@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from tests.acceptance.faulty import Gateway, Place, gateway, picture
 from tests.acceptance.weights import cached_name
@@ -84,6 +86,36 @@ async def until_given_up(found: Gateway, url: str) -> dict[str, Any]:
 
     await wait_until(is_given_up, description="the download has stopped")
     return await download_of(found, url)
+
+
+@dataclass
+class Upload:
+    """A place for outputs that takes none before its gate is open."""
+
+    url: str = ""
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.asked.set()
+        await self.gate.wait()
+        await request.read()
+        return web.Response()
+
+
+@contextlib.asynccontextmanager
+async def uploading() -> AsyncIterator[Upload]:
+    upload = Upload()
+    app = web.Application()
+    app.router.add_put("/{name:.*}", upload.take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    upload.url = f"http://127.0.0.1:{runner.addresses[0][1]}/outputs"
+    try:
+        yield upload
+    finally:
+        await runner.cleanup()
 
 
 # Kills
@@ -307,6 +339,19 @@ class TestNeighbours:
         for url in urls:
             served(host, url).gate.set()
         assert {(await one).status for one in waits} == {200}
+
+    async def test_who_is_being_delivered_keeps_nobody_from_a_model(
+        self, place: Place, host: Host
+    ) -> None:
+        urls = [serve(host, f"m{n}", n) for n in range(2)]
+        room = {"LRU_CACHE_SIZE_GB": str(SIZE * 1.5 / (1 << 30))}
+        async with uploading() as upload, gateway(place, **LOCAL, **room) as found:
+            first = found.begin(decoding(urls[0]), http_upload={"url_prefix": upload.url})
+            await asyncio.wait_for(upload.asked.wait(), 15)
+            await asyncio.wait_for(assert_runs(found, urls[1]), 10)
+            assert not first.done()
+            upload.gate.set()
+            assert (await first).status == 200
 
     async def test_one_model_of_two_fails(self, running: Gateway, host: Host) -> None:
         slow = serve(host, "of-two", held_at=SIZE // 2)
