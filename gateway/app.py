@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import secrets
 import signal
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-import orjson
 from aiohttp import web
 
-from gateway import errors, graph, metrics
+from gateway import errors, metrics, salt
 from gateway.api import middleware, routes
 from gateway.api.keyring import Keyring
-from gateway.api.parts import PARTS, Background, Parts, Reason, Standing
+from gateway.api.parts import PARTS, Background, Parts
+from gateway.api.standing import Standing
 from gateway.comfy import model_paths
 from gateway.comfy.client import Comfy
 from gateway.comfy.folders import ModelFolders
@@ -48,17 +45,12 @@ from gateway.runner import Runner
 from gateway.storage.download import Downloader
 from gateway.storage.fetcher import Fetcher
 from gateway.storage.providers import Providers
+from gateway.warmup import WarmUp
 from gateway.webhooks.system import Notifier, SystemEvents
 from gateway.worker import Limits, Worker
 
 #: Between "not ready" and the closed listener: balancers look every few seconds.
 GRACE_S = 1.0
-
-_REASONS: dict[str, Reason] = {
-    "starting": "starting",
-    "warming": "warming",
-    "draining": "draining",
-}
 
 
 class Gateway:
@@ -77,6 +69,7 @@ class Gateway:
     preparation: Preparation
     comfy: Comfy
     runner: Runner
+    warmup: WarmUp
     supervisor: Supervisor
     worker: Worker
     waiters: Waiters
@@ -187,6 +180,7 @@ class Gateway:
             Folders(settings.outputs, settings.inputs, settings.temp),
             prepend_filenames=settings.prepend_filenames,
         )
+        self.warmup = WarmUp(settings, self.fetcher, self.resolver, self.runner)
         self.comfy.on_leftovers = lambda files: self.background.spawn(
             self.runner.discard_leftovers(files)
         )
@@ -249,7 +243,7 @@ class Gateway:
             keyring=self.keyring,
             health=self,
             background=self.background,
-            salt=_salt(self.settings.state / "salt"),
+            salt=salt.read(self.settings.state / "salt"),
         )
 
     @contextlib.asynccontextmanager
@@ -286,43 +280,11 @@ class Gateway:
 
     def standing(self) -> Standing:
         """Return how the gateway stands, for probes and for new prompts."""
-        now = self.supervisor.snapshot
-        was_ready = now.was_ready_once
-        if self.is_draining:
-            return Standing("draining", "The gateway is shutting down.", False, was_ready, 30.0)
-        if now.reason is None:
-            return Standing(None, None, True, True, 1.0)
-        reason = _REASONS.get(now.reason, "comfyui_down")
-        is_looping = now.reason == "crash_loop"
-        retry_after = 30.0 if is_looping else 5.0
-        accepts = was_ready and not is_looping
-        lines = now.last_lines.splitlines()[-50:] if is_looping else []
-        return Standing(reason, now.detail, accepts, was_ready, retry_after, lines)
+        return Standing.of(self.supervisor.snapshot, is_draining=self.is_draining)
 
     async def _warm_up(self) -> None:
         await self.comfy.connect()
-        workflow = await self._warmup_prompt()
-        if workflow is not None:
-            logger.info("warming up")
-            refs = await self.resolver.resolve(workflow)
-            await self.runner.warm_up(workflow, [ref.as_input() for ref in refs])
-
-    async def _warmup_prompt(self) -> dict[str, Any] | None:
-        settings = self.settings
-        if settings.warmup_prompt_file is not None:
-            raw = await asyncio.to_thread(settings.warmup_prompt_file.read_bytes)
-        elif settings.warmup_prompt_url is not None:
-            raw = await self.fetcher.read(settings.warmup_prompt_url, limit_bytes=16 * 1024 * 1024)
-        else:
-            return None
-        try:
-            found = orjson.loads(raw)
-        except orjson.JSONDecodeError as failure:
-            raise errors.InvalidJson(f"The warm-up prompt is not JSON: {failure}.") from None
-        workflow = found.get("prompt", found) if isinstance(found, dict) else found
-        if not isinstance(workflow, dict):
-            raise errors.InvalidRequest("The warm-up prompt is not a workflow in API format.")
-        return graph.check_shape(workflow)
+        await self.warmup.run()
 
     def _engine_changed(self, snapshot: Snapshot) -> None:
         if snapshot.state in ("crashed", "stopped", "starting"):
@@ -389,15 +351,6 @@ def _come_back(job_id: str) -> errors.GatewayError:
         retry_after=30.0,
         id=job_id,
     )
-
-
-def _salt(path: Path) -> bytes:
-    """Return the secret that fingerprints are salted with; made at the first start."""
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-    return path.read_bytes()
 
 
 async def serve(settings: Settings, announce: Callable[[str], None] = lambda _: None) -> int:

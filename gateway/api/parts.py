@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
 from gateway import metrics
 from gateway.api.keyring import Keyring
+from gateway.api.standing import Health
 from gateway.comfy.folders import ModelFolders
 from gateway.comfy.nodes import Catalog
 from gateway.config import Settings
@@ -23,30 +24,6 @@ from gateway.media.inputs import Inputs
 from gateway.media.uploads import Uploads
 from gateway.models.library import Library
 from gateway.models.resolver import Resolver
-
-Reason = Literal["starting", "warming", "comfyui_down", "queue_full", "draining"]
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How the gateway stands; `reason` is None when it is ready."""
-
-    reason: Reason | None
-    detail: str | None
-    #: Whether prompts are taken: a ComfyUI that was ready once may be restarting meanwhile.
-    accepts: bool
-    was_ready: bool
-    retry_after: float
-    #: In a crash loop, ComfyUI's last lines.
-    log: list[str] = field(default_factory=list)
-
-
-class Health(Protocol):
-    """Tells how the gateway stands."""
-
-    def standing(self) -> Standing:
-        """Return it as of now."""
-        ...
 
 
 class Background:

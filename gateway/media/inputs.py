@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from gateway import errors
+from gateway import errors, salt
 from gateway.config import Settings
 from gateway.media import encoded, names
 from gateway.media.checks import Limits, check_arrival, check_family, check_pixels
@@ -27,7 +26,6 @@ from gateway.storage.transfer import Arrival
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,15}://")
 _NAME_LENGTH = 32
-_SALT_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,8 @@ class Inputs:
         limits = Limits(int(settings.max_input_mb * (1 << 20)), settings.max_pixels)
         folders = {"input": settings.inputs, "output": settings.outputs, "temp": settings.temp}
         await asyncio.to_thread(ledger.load)
-        salt = await asyncio.to_thread(read_salt, state / "salt")
-        return cls(folders, ledger, fetcher, limits, salt)
+        secret = await asyncio.to_thread(salt.read, state / "salt")
+        return cls(folders, ledger, fetcher, limits, secret)
 
     async def admit(self, value: str, *, location: str) -> Admitted:
         """Return what a media string means; base64 is a file from here on.
@@ -257,23 +255,3 @@ def _field(location: str) -> str:
 
 def _shortened(digest: bytes) -> str:
     return base64.urlsafe_b64encode(digest).decode()[:_NAME_LENGTH]
-
-
-def read_salt(path: Path) -> bytes:
-    """Return the secret in `path`, which is made at the first start.
-
-    It keeps names from telling what is in them: a caller cannot ask whether a URL was fetched.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        found = path.read_bytes()
-        if len(found) == _SALT_BYTES:
-            return found
-        # A kill between making and writing it left it short.
-        handle = os.open(path, os.O_WRONLY | os.O_TRUNC)
-    fresh = os.urandom(_SALT_BYTES)
-    with os.fdopen(handle, "wb") as file:
-        file.write(fresh)
-    return fresh

@@ -7,7 +7,6 @@ import base64
 import contextlib
 import io
 import os
-import stat
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from PIL import Image
 
 from gateway import errors
 from gateway.config import Settings
-from gateway.media.inputs import Inputs, LocalInput, RemoteInput, read_salt
+from gateway.media.inputs import Inputs, LocalInput, RemoteInput
 from gateway.schemas import BearerAuth
 from gateway.storage.fetcher import Fetcher
 
@@ -378,14 +377,6 @@ async def test_leftovers_of_a_killed_writer_are_removed(
     await opened()
 
     assert files(folder) == [".fetch-" + "b" * 32 + ".part", ".fetch-mine.part"]
-
-
-async def test_the_salt_is_secret_and_stays(tmp_path: Path) -> None:
-    salt = read_salt(tmp_path / "deep" / "salt")
-
-    assert read_salt(tmp_path / "deep" / "salt") == salt
-    assert len(salt) == 32
-    assert stat.S_IMODE((tmp_path / "deep" / "salt").stat().st_mode) == 0o600
 
 
 async def test_a_directory_list_becomes_a_folder_in_order(
