@@ -104,7 +104,10 @@ class Fetch:
         suffix = download.filename[names.STEM_LENGTH :]
         told = [one.lower() for one in (wanted.sha256, arrival.sha256) if one]
         sha256 = told[0] if told else None
-        await asyncio.to_thread(verify.check, arrival.path, suffix, arrival.size, sha256)
+        # That it calls itself a page is no reason to take one: so does a login.
+        is_page = suffix in verify.PAGES and not _named(wanted, arrival)
+        judged = "" if is_page else suffix
+        await asyncio.to_thread(verify.check, arrival.path, judged, arrival.size, sha256)
         if len(set(told)) > 1:
             raise Flaw(f"sha256 {told[1]}, as its host says", f"sha256 {told[0]}")
         return arrival, sha256
@@ -190,8 +193,12 @@ def disk_told(failure: OSError, wanted: Wanted) -> errors.GatewayError:
 
 def _extension(wanted: Wanted, arrival: Arrival) -> str:
     found = names.extension(wanted.url, arrival.filename, arrival.content_type)
-    told = names.extension(wanted.url, arrival.filename, None)
-    if not told and names.is_vague(arrival.content_type):
+    if not _named(wanted, arrival) and names.is_vague(arrival.content_type):
         # Such a type says that these are bytes; the bytes say more.
         return verify.sniffed(arrival.head) or found
     return found
+
+
+def _named(wanted: Wanted, arrival: Arrival) -> str:
+    """Return the extension that the URL or the host's name for the file has."""
+    return names.extension(wanted.url, arrival.filename, None)

@@ -28,7 +28,8 @@ _HTML = re.compile(
 _WEIGHTS = {
     *(".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf", ".onnx"),
 }
-_PAGES = {".html", ".htm", ".xhtml"}
+#: Files that may be a web page.
+PAGES = {".html", ".htm", ".xhtml"}
 _ZIPS = {".ckpt", ".pt", ".pt2", ".pth", ".bin"}
 
 
@@ -94,7 +95,7 @@ def _checked_content(file: BinaryIO, suffix: str, length: int) -> bool:
     head = file.read(_HEAD)
     if suffix in _WEIGHTS and not head:
         raise Flaw("a model", "an empty file")
-    if suffix not in _PAGES and _HTML.match(head):
+    if suffix not in PAGES and _HTML.match(head):
         raise Flaw("a model", "a web page", _LOGIN)
     if suffix in _WEIGHTS and _is_json(file, head, length):
         raise Flaw("a model", f"a message: {_quoted(head)}", _LOGIN)

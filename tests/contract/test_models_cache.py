@@ -360,6 +360,16 @@ async def test_what_is_no_model_is_refused_and_removed(
         assert "give credentials" in (caught.value.hint or "")
 
 
+async def test_a_login_that_calls_itself_a_page_is_no_model(host: Host, tmp_path: Path) -> None:
+    body, typed = b"<!doctype html><p>Log in", {"Content-Type": "text/html; charset=utf-8"}
+    url = host.on("/download/5", body, headers=typed)
+    page = host.on("/readme.html", body, headers=typed)
+    async with caching(tmp_path) as place:
+        with pytest.raises(errors.ModelInvalid, match="a web page"):
+            await get(place, url)
+        assert (await get(place, page)).size == len(body)
+
+
 async def test_whole_files_of_other_formats_pass(host: Host, tmp_path: Path) -> None:
     bodies = {"a.ckpt": _zip(), "b.gguf": b"GGUF" + bytes(99), "c.pth": b"\x80\x02old pickle"}
     async with caching(tmp_path) as place:
