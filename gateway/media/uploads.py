@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import stamina
-
 from gateway import errors, metrics
 from gateway.media import destinations
 from gateway.media.destinations import Destination
 from gateway.schemas import Auth, Credential
 from gateway.storage import credentials
 from gateway.storage.failures import TransferFailed
+from gateway.storage.pace import Patience
 from gateway.storage.provider import Provider
 
 #: Files of one job that are sent at a time.
 PARALLEL = 4
+
+_PATIENCE = Patience(wait_initial=0.5, wait_max=10.0)
 
 
 class Providers(Protocol):
@@ -51,15 +52,6 @@ class Presigning(Protocol):
     async def presign(self, url: str, auth: Auth | None, seconds: int) -> str:
         """Return an https link to a file; raises TransferFailed."""
         ...
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How often, and after how many seconds, an upload is tried again."""
-
-    attempts: int = 4
-    wait_initial: float = 0.5
-    wait_max: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -107,7 +99,7 @@ class Uploads:
         self._providers = providers
         self._notify = notify
         self._azure_account = azure_account
-        self._patience = patience or Patience()
+        self._patience = patience or _PATIENCE
         self._flights: dict[str, asyncio.Task[None]] = {}
 
     def destination(self, fields: Mapping[str, Any]) -> Destination | None:
@@ -211,14 +203,7 @@ class Uploads:
         self._notify("file_uploaded", data)
 
     async def _tried(self, provider: Provider, file: _Sending) -> None:
-        async for attempt in stamina.retry_context(
-            on=_pause,
-            attempts=self._patience.attempts,
-            timeout=None,
-            wait_initial=self._patience.wait_initial,
-            wait_max=self._patience.wait_max,
-            wait_jitter=self._patience.wait_initial,
-        ):
+        async for attempt in self._patience.tries(_pause):
             with attempt:
                 await provider.write(file.url, file.auth, file.path, file.content_type)
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -17,7 +17,7 @@ from cachetools import LRUCache
 from gateway.schemas import Auth
 from gateway.storage.failures import TransferFailed, Verdict
 from gateway.storage.http import HttpProvider
-from gateway.storage.provider import WHOLE, ProviderName, Reply, Span, Stat
+from gateway.storage.provider import WHOLE, Described, ProviderName, Reply, Span, Stat
 
 HOSTS = ("civitai.com", "civitai.green", "civitai.red")
 _DOWNLOAD = re.compile(r"/api/download/models/(\d+)/?")
@@ -47,23 +47,6 @@ def _version_of(url: str, hosts: tuple[str, ...]) -> str | None:
     found = _DOWNLOAD.fullmatch(split.path)
     is_ours = split.scheme.lower() in ("http", "https") and named & set(hosts)
     return found[1] if found and is_ours else None
-
-
-@dataclass(frozen=True)
-class _Reply:
-    """A body on its way, with the hash that the API tells."""
-
-    inner: Reply
-    stat: Stat
-
-    @property
-    def start(self) -> int:
-        """The byte of the file that the body begins at."""
-        return self.inner.start
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body; raises TransferFailed."""
-        return self.inner.chunks()
 
 
 class CivitaiProvider:
@@ -100,7 +83,7 @@ class CivitaiProvider:
         with _explained():
             async with self._http.read(url, auth, span) as found:
                 sha256 = self._hashes.get(url) if span.start else await self._hash(url, auth)
-                yield _Reply(found, replace(found.stat, sha256=sha256))
+                yield Described(found, replace(found.stat, sha256=sha256))
 
     async def write(self, url: str, auth: Auth | None, source: Path, content_type: str) -> None:
         """Raise TransferFailed: there is no such thing."""

@@ -23,7 +23,7 @@ from gateway.storage.hf_files import RepoFile, needed
 from gateway.storage.hf_library import library
 from gateway.storage.hf_upload import Upload
 from gateway.storage.http import HttpProvider
-from gateway.storage.provider import WHOLE, ProviderName, Reply, Span, Stat
+from gateway.storage.provider import WHOLE, Described, ProviderName, Reply, Span, Stat
 
 Result = TypeVar("Result")
 
@@ -40,23 +40,6 @@ class _Known:
     commit: str
     stat: Stat
     is_xet: bool
-
-
-@dataclass(frozen=True)
-class _Reply:
-    """A body on its way, with what the metadata says of the whole file."""
-
-    inner: Reply
-    stat: Stat
-
-    @property
-    def start(self) -> int:
-        """The byte of the file that the body begins at."""
-        return self.inner.start
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body; raises TransferFailed."""
-        return self.inner.chunks()
 
 
 class HuggingFaceProvider:
@@ -117,7 +100,7 @@ class HuggingFaceProvider:
         # another host with names of its own. The commit in the URL holds the parts together.
         target = file.resolved(self._endpoint, known.commit)
         async with self._http.read(target, _bearer(token), Span(span.start, span.end)) as reply:
-            yield _Reply(reply, known.stat)
+            yield Described(reply, known.stat)
 
     async def fetch_whole(
         self,

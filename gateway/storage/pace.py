@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterable, Callable, Iterator
 from dataclasses import dataclass
+
+import stamina
 
 from gateway.storage.spans import Piece
 
@@ -23,11 +25,26 @@ class Patience:
     attempts: int = 4
     wait_initial: float = 0.25
     wait_max: float = 5.0
-    #: Silences, each as long as the stall timeout, that it lives through.
+    #: Silences, each as long as the stall timeout, that it lives through; one, before bytes came.
     silences: int = 1
+    #: Seconds that a host from which no byte has come yet is tried for: it may well be gone.
+    unproven_s: float = 6.0
+    #: Seconds that hosts may ask us to wait, all in all.
+    told_s: float = 60.0
     #: A connection that brings fewer bytes than this within these seconds is as good as silent.
     least_bytes: int = 60 << 10
     within_s: float = 60.0
+
+    def tries(self, on: Callable[[Exception], bool | float]) -> AsyncIterable[stamina.Attempt]:
+        """Yield each attempt; `on` says whether, or after how many seconds, there is another."""
+        return stamina.retry_context(
+            on=on,
+            attempts=self.attempts,
+            timeout=None,
+            wait_initial=self.wait_initial,
+            wait_max=self.wait_max,
+            wait_jitter=self.wait_initial,
+        )
 
 
 class Batch:

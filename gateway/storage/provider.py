@@ -66,6 +66,23 @@ class Reply(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Described:
+    """A body on its way from one host, with what another one knows of the file."""
+
+    inner: Reply
+    stat: Stat
+
+    @property
+    def start(self) -> int:
+        """The byte of the file that the body begins at."""
+        return self.inner.start
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body; raises TransferFailed."""
+        return self.inner.chunks()
+
+
 class Provider(Protocol):
     """One kind of storage. Everything raises TransferFailed, never a foreign error."""
 

@@ -8,8 +8,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import stamina
-
 from gateway import errors
 from gateway.schemas import Auth
 from gateway.storage.crew import Crew
@@ -120,14 +118,7 @@ class Transfer:
             silences += failure.verdict.is_silence
             return silences <= self._patience.silences and (failure.verdict.retry_after or True)
 
-        async for attempt in stamina.retry_context(
-            on=pause,
-            attempts=self._patience.attempts,
-            timeout=None,
-            wait_initial=self._patience.wait_initial,
-            wait_max=self._patience.wait_max,
-            wait_jitter=self._patience.wait_initial,
-        ):
+        async for attempt in self._patience.tries(pause):
             with attempt:
                 return await work()
         raise AssertionError("the last attempt returns or raises")

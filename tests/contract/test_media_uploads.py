@@ -12,11 +12,12 @@ from aiohttp import web
 
 from gateway import errors, metrics
 from gateway.media.destinations import Destination
-from gateway.media.uploads import PARALLEL, Patience, Uploaded, Uploads
+from gateway.media.uploads import PARALLEL, Uploaded, Uploads
 from gateway.schemas import BearerAuth, Credential, S3Auth
 from gateway.storage.failures import TransferFailed, Verdict
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider
+from gateway.storage.pace import Patience
 from gateway.storage.provider import Provider
 from tests.waiting import wait_until
 
