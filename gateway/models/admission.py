@@ -93,13 +93,13 @@ class Admission:
     async def _adopt(self, file: File, wanted: Wanted) -> None:
         """Verify what another sidecar left. Raises Flaw, CredentialsRefused, ModelNotFetched."""
         path = self._layout.cache / file.name
-        is_proven = await asyncio.to_thread(verify.check, path, path.suffix, None, wanted.sha256)
+        is_proven = await verify.checked(path, path.suffix, None, wanted.sha256)
         told = await self._told(file.stem, wanted, is_proven=is_proven)
         if told is not None:
             if told.size is None and not is_proven:
                 raise Flaw("a file whose size its source tells", f"{human(file.size)}, unproven")
             sha256 = told.sha256 if wanted.sha256 is None else None
-            await asyncio.to_thread(verify.check, path, path.suffix, told.size, sha256)
+            await verify.checked(path, path.suffix, told.size, sha256)
         known_sha256 = wanted.sha256 or (told.sha256 if told else None)
         file.record = Record(
             name=file.name,
@@ -130,7 +130,7 @@ class Admission:
         known = file.record.sha256
         if known is None:
             path = self._layout.cache / file.name
-            known = await asyncio.to_thread(verify.sha256_of, path)
+            known = await verify.hashed(path)
             file.record = dataclasses.replace(file.record, sha256=known)
             await self._write(file)
         if known != expected.lower():

@@ -107,7 +107,7 @@ class Fetch:
         # That it calls itself a page is no reason to take one: so does a login.
         is_page = suffix in verify.PAGES and not _named(wanted, arrival)
         judged = "" if is_page else suffix
-        await asyncio.to_thread(verify.check, arrival.path, judged, arrival.size, sha256)
+        await verify.checked(arrival.path, judged, arrival.size, sha256)
         if len(set(told)) > 1:
             raise Flaw(f"sha256 {told[1]}, as its host says", f"sha256 {told[0]}")
         return arrival, sha256

@@ -1,20 +1,29 @@
-"""Whether a file is the model it is said to be, told from its bytes. Belongs in a thread."""
+"""Whether a file is the model it is said to be, told from its bytes.
+
+What is not async belongs in a thread.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
 import struct
 from collections.abc import Callable
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from threading import Event
+from typing import Any, BinaryIO, TypeVar
 
 import orjson
 
 #: The safetensors format allows no larger header.
 HEADER_LIMIT = 100_000_000
 
+#: Threads of our own: a hash takes minutes, in which everything else needs those of the process.
+_THREADS = ThreadPoolExecutor(4, thread_name_prefix="verify")
+_HASHED_AT_ONCE = 1 << 20
 _JSON_PAGE = 1 << 20
 _HEAD = 4096
 _END_OF_ZIP = struct.Struct("<4s4H2LH")
@@ -33,6 +42,9 @@ PAGES = {".html", ".htm", ".xhtml"}
 _ZIPS = {".ckpt", ".pt", ".pt2", ".pth", ".bin"}
 
 
+_Result = TypeVar("_Result")
+
+
 class Flaw(Exception):
     """A file is not what it should be: `expected`, and `found` instead."""
 
@@ -49,7 +61,33 @@ _LOGIN = (
 )
 
 
-def check(path: Path, suffix: str, size: int | None = None, sha256: str | None = None) -> bool:
+async def checked(
+    path: Path, suffix: str, size: int | None = None, sha256: str | None = None
+) -> bool:
+    """Return and raise as `check`, in a thread that ends when the caller is cancelled."""
+    return await _apart(lambda stop: check(path, suffix, size, sha256, stop))
+
+
+async def hashed(path: Path) -> str:
+    """Return and raise as `sha256_of`, in a thread that ends when the caller is cancelled."""
+    return await _apart(lambda stop: sha256_of(path, stop))
+
+
+async def _apart(work: Callable[[Event], _Result]) -> _Result:
+    stop = Event()
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, work, stop)
+    finally:
+        stop.set()
+
+
+def check(
+    path: Path,
+    suffix: str,
+    size: int | None = None,
+    sha256: str | None = None,
+    stop: Event | None = None,
+) -> bool:
     """Return whether the format itself proves the file whole; raises Flaw, OSError.
 
     `size` and `sha256` are what the file should have, where that is known.
@@ -60,22 +98,28 @@ def check(path: Path, suffix: str, size: int | None = None, sha256: str | None =
             raise Flaw(f"{size:,} bytes", f"{length:,} bytes")
         is_proven = _checked_content(file, suffix.lower(), length)
     if sha256 is not None:
-        check_sha256(path, sha256)
+        check_sha256(path, sha256, stop)
     return is_proven or sha256 is not None
 
 
-def check_sha256(path: Path, expected: str) -> str:
+def check_sha256(path: Path, expected: str, stop: Event | None = None) -> str:
     """Return the sha256 of a file; raises Flaw when it is another, OSError."""
-    found = sha256_of(path)
+    found = sha256_of(path, stop)
     if found != expected.lower():
         raise Flaw(f"sha256 {expected.lower()}", f"sha256 {found}")
     return found
 
 
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file in hex; raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256_of(path: Path, stop: Event | None = None) -> str:
+    """Return the sha256 of a file in hex; raises OSError, and CancelledError once `stop` is set."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_HASHED_AT_ONCE))
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(buffer):
+            digest.update(buffer[:size])
+            if stop is not None and stop.is_set():
+                raise CancelledError
+    return digest.hexdigest()
 
 
 def sniffed(head: bytes) -> str:

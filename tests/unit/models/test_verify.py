@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import io
 import json
+import os
 import struct
 import time
 import zipfile
@@ -135,3 +138,32 @@ def test_what_was_told_is_compared(tmp_path: Path) -> None:
 )
 def test_what_the_first_bytes_say(head: bytes, suffix: str) -> None:
     assert verify.sniffed(head) == suffix
+
+
+async def test_what_hashes_for_long_keeps_no_other_work_waiting(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    # Each thread waits for somebody to write.
+    hashing = [asyncio.create_task(verify.hashed(pipe)) for _ in range(64)]
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(5):
+            assert (await asyncio.to_thread(os.stat, pipe)).st_size == 0
+    finally:
+        for task in hashing:
+            task.cancel()
+        await asyncio.gather(*hashing, return_exceptions=True)
+        os.close(os.open(pipe, os.O_RDWR))
+
+
+async def test_a_hash_that_nobody_waits_for_any_more_ends(tmp_path: Path) -> None:
+    large, small = tmp_path / "large", tmp_path / "small"
+    small.write_bytes(b"")
+    with large.open("wb") as file:
+        file.truncate(1 << 40)
+    hashing = [asyncio.create_task(verify.checked(large, "", None, "0")) for _ in range(8)]
+    await asyncio.wait(hashing, timeout=0.1)
+    for task in hashing:
+        task.cancel()
+    async with asyncio.timeout(5):
+        assert await verify.hashed(small) == hashlib.sha256().hexdigest()
