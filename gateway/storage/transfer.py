@@ -15,6 +15,7 @@ from gateway.storage.failures import EXPIRED, MISMATCH, TransferFailed, Verdict
 from gateway.storage.pace import Batch, Pace, Patience
 from gateway.storage.provider import Provider, Reply, Span, Stat
 from gateway.storage.spans import Piece, Range, Spans
+from gateway.storage.trials import Trials
 
 HEAD_BYTES = 1 << 16
 #: Bytes after which a broken transfer has earned a fresh set of attempts.
@@ -109,16 +110,8 @@ class Transfer:
                     raise
 
     async def _tried(self, work: Callable[[], Awaitable[None]]) -> None:
-        silences = 0
-
-        def pause(failure: Exception) -> bool | float:
-            nonlocal silences
-            if not isinstance(failure, TransferFailed) or not failure.verdict.retryable:
-                return False
-            silences += failure.verdict.is_silence
-            return silences <= self._patience.silences and (failure.verdict.retry_after or True)
-
-        async for attempt in self._patience.tries(pause):
+        trials = Trials(self._patience, lambda: self._most)
+        async for attempt in self._patience.tries(trials.pause):
             with attempt:
                 return await work()
         raise AssertionError("the last attempt returns or raises")
