@@ -554,6 +554,16 @@ async def test_a_part_that_reaches_too_far_is_none(host: Host) -> None:
     assert caught.value.verdict == MISMATCH
 
 
+def after_body(answer: Answer) -> Answer:
+    """Answer when the body has come: whoever hangs up sooner may be heard of as a broken line."""
+
+    async def heard(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await asked.body()
+        await answer(asked, writer)
+
+    return heard
+
+
 class Taking:
     """A host that keeps what is put."""
 
@@ -604,8 +614,8 @@ async def test_an_upload_is_sent_on_without_its_secrets(
     host: Host, source: Path, status: int
 ) -> None:
     taking = Taking()
-    url = host.on("/x", redirect("/y", status))
-    host.on("/y", redirect(host.url("/z", "localhost"), status))
+    url = host.on("/x", after_body(redirect("/y", status)))
+    host.on("/y", after_body(redirect(host.url("/z", "localhost"), status)))
     host.on("/z", taking)
 
     async with opened() as provider:
