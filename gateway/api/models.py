@@ -100,6 +100,8 @@ async def _bring(parts: Parts, want: Want, arrival: asyncio.Future[Brought]) -> 
             arrival.set_result(brought)
     finally:
         parts.models.release(holder)
+        # Whatever else may happen, nobody waits for ever.
+        _tell(arrival, errors.InternalError())
 
 
 def _tell(arrival: asyncio.Future[Brought], failure: errors.GatewayError) -> None:
@@ -121,7 +123,9 @@ async def list_cache(request: web.Request) -> web.Response:
     files = await parts.models.cache.entries()
     limit = int(parts.settings.lru_cache_size_gb * (1 << 30)) or None
     size = sum(file.size for file in files)
-    told = [{**_shown(file), "links": _places(parts, file)} for file in files]
+    told = await asyncio.to_thread(
+        lambda: [{**_shown(file), "links": _places(parts, file)} for file in files]
+    )
     return json_response({"files": told, "size": size, "limit": limit})
 
 
