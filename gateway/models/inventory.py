@@ -21,6 +21,8 @@ from gateway.models.room import Room
 from gateway.models.shelf import Shelf
 from gateway.models.verify import Flaw
 
+_AT_ONCE = 200
+
 
 @dataclass(frozen=True, kw_only=True)
 class EntryShown:
@@ -55,7 +57,13 @@ class Inventory:
         read = await asyncio.to_thread(self._records, [file.stem for file in unread])
         for file in unread:
             file.record = file.record or read[file.stem]
-        return [self._shown(file, file.record) for file in files]
+        shown = []
+        for at, file in enumerate(files):
+            shown.append(self._shown(file, file.record))
+            if at % _AT_ONCE == 0:
+                # Ten thousand take a while, and the loop is everybody's.
+                await asyncio.sleep(0)
+        return shown
 
     def _records(self, stems: list[str]) -> dict[str, Record | None]:
         return {stem: record.read(self._layout.records, stem) for stem in stems}
