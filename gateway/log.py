@@ -9,6 +9,7 @@ from collections import deque
 from typing import Any, Literal, TextIO
 
 import orjson
+import stamina.instrumentation
 import structlog
 from structlog.typing import EventDict
 
@@ -73,6 +74,7 @@ def configure(level: str, form: Literal["auto", "console", "json"], stream: Text
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
+    stamina.instrumentation.set_on_retry_hooks([_tell_retry])
     logging.basicConfig(
         level=logging.WARNING, handlers=[_Forward()], format="%(message)s", force=True
     )
@@ -81,6 +83,16 @@ def configure(level: str, form: Literal["auto", "console", "json"], stream: Text
 def plain_text(line: str) -> str:
     """Return a line of the child's output without terminal colours."""
     return _ANSI.sub("", line)
+
+
+def _tell_retry(details: stamina.instrumentation.RetryDetails) -> None:
+    # Its own line names what is called, with arguments; what matters is why, and for how long.
+    logger.warning(
+        "trying again",
+        reason=str(details.caused_by),
+        attempt=details.retry_num + 1,
+        wait_s=details.wait_for,
+    )
 
 
 class _Forward(logging.Handler):

@@ -24,6 +24,8 @@ _SWEEP_EVERY_S = 1.0
 _BACK_OFF_S = 1.0
 _PAUSE_S = 0.1
 _LONGEST_WAIT_S = 30.0
+#: Characters of a failed job's reason in the log; its record has it whole.
+_REASON_LENGTH = 1000
 
 _T = TypeVar("_T")
 
@@ -314,8 +316,11 @@ class Worker:
         self._over(job.id)
         code = job.error["code"] if job.error else job.state.value
         metrics.jobs_total.labels(code).inc()
-        log = logger.info if job.error is None else logger.warning
-        log("job over", state=job.state.value, code=code, attempt=job.attempt)
+        told = {"state": job.state.value, "code": code, "attempt": job.attempt}
+        if job.error is None:
+            logger.info("job over", **told)
+        else:
+            logger.warning("job over", **told, reason=job.error["message"][:_REASON_LENGTH])
 
     def _over(self, job_id: str) -> None:
         """Let go of all that was kept for a job."""

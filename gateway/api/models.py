@@ -21,6 +21,7 @@ from gateway.log import logger
 from gateway.models.cache import EntryShown
 from gateway.models.library import Brought
 from gateway.models.link_names import checked_folder, checked_name
+from gateway.models.links import place
 from gateway.models.wanted import Want
 from gateway.schemas import invalid_request
 from gateway.storage import credentials
@@ -139,10 +140,7 @@ def _places(parts: Parts, file: EntryShown) -> list[str]:
     """Return folder/name of each link: those of this run, and those that earlier runs noted."""
     found = set(parts.models.links.places(parts.settings.cache / file.name))
     roots = (model_paths.links(parts.settings), parts.settings.models)
-    for path in map(Path, file.links):
-        root = next((root for root in roots if path.is_relative_to(root)), None)
-        found.add(str(path.relative_to(root) if root else path))
-    return sorted(found)
+    return sorted(found | {place(Path(path), roots) for path in file.links})
 
 
 def _shown(entry: Any) -> dict[str, Any]:

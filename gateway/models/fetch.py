@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import structlog
+
 from gateway import errors, metrics
+from gateway.log import logger
 from gateway.models import names, record, verify
 from gateway.models.admission import invalid
 from gateway.models.downloads import Board, Download
@@ -130,7 +133,8 @@ class Fetch:
         )
         while True:
             try:
-                return await self._downloader.run(order)
+                with structlog.contextvars.bound_contextvars(url=download.url):
+                    return await self._downloader.run(order)
             except GaveWay:
                 download.state = "wanted"
                 await self._room.give_up(seat)
@@ -145,6 +149,7 @@ class Fetch:
             "size": file.size,
             "duration": round(download.duration, 3),
         }
+        logger.info("model fetched", url=download.url, size=file.size, seconds=data["duration"])
         self._notify("file_downloaded", data)
 
     async def _clean(self, stem: str, cause: Exception, failure: errors.GatewayError) -> None:
@@ -169,6 +174,7 @@ class Fetch:
     def _close(self, download: Download, failure: errors.GatewayError | None) -> None:
         if failure is not None:
             metrics.download_failures_total.labels(failure.code).inc()
+            logger.warning("model not fetched", url=download.url, reason=failure.message)
         if download.ended is None:
             download.end(failure.message if failure else _UNWANTED)
         self._board.finish(download)

@@ -200,6 +200,13 @@ class Links:
         self._places.setdefault(target, set()).add(f"{folder}/{name}")
 
 
+def place(path: Path, roots: Sequence[Path]) -> str:
+    """Return a link as folder/name; `roots` hold folders of models."""
+    root = next((root for root in roots if path.is_relative_to(root)), None)
+    # Elsewhere lie the folders of custom nodes; where on this machine is nobody's business.
+    return str(path.relative_to(root or path.parent.parent))
+
+
 def _check(folder: str, name: str) -> None:
     checked_name(name)
     if not folder or folder in (".", "..") or "/" in folder or "\0" in folder:

@@ -323,6 +323,22 @@ class TestNames:
         placed.unlink()
 
 
+class TestLog:
+    async def test_a_model_that_came_and_one_that_did_not(
+        self, gateway: Gateway, host: Host
+    ) -> None:
+        came, missing = f"{host.url}/came.safetensors?sig=", f"{host.url}/missing.safetensors?sig="
+        for url in (came, missing):
+            await gateway.ask(body=prompt("VAELoader", "vae_name", f"{url}secret"))
+        lines = (await gateway.ask("/logs?tail=2000&source=gateway")).json["lines"]
+        told = {(line["event"], line.get("url")): line for line in lines}
+        fetched = told["model fetched", f"{came}***"]
+        assert fetched["size"] == len(weights("/came.safetensors"))
+        assert "404" in told["model not fetched", f"{missing}***"]["reason"]
+        over = [line for line in lines if line["event"] == "job over" and "reason" in line]
+        assert any(f"{missing}***" in line["reason"] for line in over)
+
+
 class TestCache:
     async def test_what_it_holds(self, gateway: Gateway, host: Host) -> None:
         url = f"{host.url}/held.safetensors?sig=secret"

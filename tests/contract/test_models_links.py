@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway import errors
-from gateway.models.links import Links
+from gateway.models.links import Links, place
 
 NAME = "model.safetensors"
 
@@ -363,3 +363,11 @@ def test_a_name_outside_is_refused(here: Instance, name: str) -> None:
     assert not current(here.links, here.cached("a.safetensors"), "loras", name)
     with pytest.raises(errors.InvalidInput):
         here.links.ensure("loras", name, here.cached("a.safetensors"))
+
+
+def test_a_place_is_told_without_the_path_of_this_machine() -> None:
+    roots = (Path("/cache/links"), Path("/models"))
+    assert place(Path("/cache/links/loras/a/x.pt"), roots) == "loras/a/x.pt"
+    assert place(Path("/models/vae/x.pt"), roots) == "vae/x.pt"
+    # A custom node's own folder.
+    assert place(Path("/home/me/ComfyUI/models/mine/x.pt"), roots) == "mine/x.pt"
