@@ -256,11 +256,12 @@ def _occupied(folder: str, name: str, found: Found) -> errors.LinkOccupied:
 
 def _unmade(failure: OSError, links: Path) -> errors.GatewayError:
     if isinstance(failure, FileExistsError | NotADirectoryError):
+        inside = os.path.relpath(failure.filename, links.parent)
         return errors.LinkOccupied(
-            f"{failure.filename} is in the way: a folder is needed there.",
+            f"CACHE_DIR/{inside} is in the way: a folder is needed there.",
             hint="Choose another name for the model.",
         )
     return disk_failure(failure, "CACHE_DIR") or errors.InternalError(
-        f"A link cannot be made in {links}: {failure.strerror}.",
+        f"A link cannot be made in CACHE_DIR/links: {failure.strerror}.",
         hint="Let the gateway write to CACHE_DIR.",
     )
