@@ -12,7 +12,7 @@ from gateway import errors
 from gateway.models import names
 from gateway.models.cache import Cache
 from gateway.models.links import Links
-from gateway.models.repositories import Repositories
+from gateway.models.repositories import FOLDER, Repositories
 from gateway.models.wanted import Cached, Want
 from gateway.storage import address
 from gateway.storage.failures import TransferFailed
@@ -48,8 +48,20 @@ class Library:
 
     def check(self, want: Want) -> None:
         """Raise what can be told without asking anyone: InvalidInput, ModelNotFetched."""
-        if not self._repositories.holds(want):
+        if self._repositories.holds(want):
+            return
+        try:
             self._providers.check(want.url, want.location)
+        except errors.InputNotFetched as refused:
+            raise errors.ModelNotFetched(
+                refused.message, hint=refused.hint, location=refused.location, **refused.details
+            ) from refused
+        if want.folder == FOLDER:
+            raise errors.InvalidInput(
+                f"{address.shown(want.url)} is a file, and {FOLDER} holds whole repositories.",
+                hint="Give a repository of Hugging Face: hf://owner/name, or hf://owner/name@REF.",
+                location=want.location,
+            )
 
     async def bring(self, wants: Sequence[Want], holder: str) -> list[Brought]:
         """Return what ComfyUI lists now, in the order of `wants`; fetched in parallel.

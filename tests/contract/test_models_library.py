@@ -112,3 +112,25 @@ async def test_a_folder_of_a_custom_node_is_linked_where_comfyui_looks(
 
     assert brought.name == "x.pt"
     assert files_below(tmp_path / place).keys() == {"x.pt"}
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "told"),
+    [
+        ("http://10.0.0.1/x.safetensors", errors.ModelNotFetched, "not on the public internet"),
+        (
+            "https://example.org/x.safetensors?sig=secret",
+            errors.InvalidInput,
+            r"sig=\*\*\* is a file",
+        ),
+    ],
+)
+async def test_what_can_be_told_at_once(
+    tmp_path: Path, url: str, kind: type[errors.GatewayError], told: str
+) -> None:
+    async with opened(tmp_path, "https://hub.example.org") as library:
+        with pytest.raises(kind, match=told) as caught:
+            library.check(Want(url=url, folder="diffusers", location="prompt.1.inputs.model_path"))
+        assert caught.value.location == "prompt.1.inputs.model_path"
+        library.check(Want(url="hf://owner/name", folder="diffusers"))
+        library.check(Want(url="https://example.org/x.safetensors", folder="vae"))
