@@ -81,6 +81,16 @@ class Shelf:
             with contextlib.suppress(OSError):
                 if now - path.stat().st_mtime > LEFTOVER_AGE_S:
                     path.unlink()
+        self._clear_up_wholes()
+
+    def _clear_up_wholes(self) -> None:
+        """Remove what a killed program brought beside a part: nothing goes on with it."""
+        partial = self.layout.partial
+        folders = [path for path in partial.glob("*.part.*") if path.is_dir()]
+        living = {one.stem for one in claims(partial) if one.is_alive} if folders else set()
+        for folder in folders:
+            if folder.name[:_STEM] not in living:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def scan(self) -> list[File]:
         """Return every file, the least recently used first. Raises OSError."""

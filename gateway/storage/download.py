@@ -114,9 +114,15 @@ class Downloader:
             total = size
             await order.reserve(size)
 
-        stat = await provider.fetch_whole(
-            order.url, order.auth, path, reserve, lambda here: order.tell(here, total)
-        )
+        try:
+            stat = await provider.fetch_whole(
+                order.url, order.auth, path, reserve, lambda here: order.tell(here, total)
+            )
+        except failures.TransferFailed as failure:
+            if not failure.verdict.retryable:
+                raise
+            # The usual way tries again.
+            stat = None
         if stat is None:
             return None
         return Arrival(

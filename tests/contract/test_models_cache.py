@@ -23,7 +23,7 @@ from gateway.models import names
 from gateway.models.cache import Cache, Cached, Wanted, verify_folder
 from gateway.models.layout import Layout
 from gateway.schemas import BearerAuth
-from gateway.storage.claim import claims
+from gateway.storage.claim import claim, claims
 from gateway.storage.download import Arrival, Downloader, Order
 from gateway.storage.providers import Providers
 from tests.cache_stand import Host, Place, caching, hosting, model_bytes, settings
@@ -568,6 +568,18 @@ async def test_leftovers_count_go_first_and_do_not_live_long(host: Host, tmp_pat
         await get(place, url)
         assert not list(partial.glob("*.part"))
         assert not list(partial.glob("*.json"))
+
+
+async def test_what_a_killed_program_left_beside_a_part_is_removed(
+    host: Host, tmp_path: Path
+) -> None:
+    left, others = (tmp_path / ".partial" / f"{letter * 32}.part.xet" for letter in "ab")
+    for folder in (left, others):
+        (folder / "files").mkdir(parents=True)
+        (folder / "files" / "m.safetensors").write_bytes(BODY)
+    async with claim(tmp_path / ".partial", "b" * 32), caching(tmp_path):
+        assert not left.exists()
+        assert others.exists()
 
 
 async def test_a_lowered_limit_is_kept_from_the_start(host: Host, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ import pytest
 from gateway import errors
 from gateway.schemas import Auth, BasicAuth, BearerAuth, HeaderAuth, QueryAuth
 from gateway.storage import hf_address, hf_whole
+from gateway.storage.download import Downloader, Order
 from gateway.storage.failures import MISMATCH, TransferFailed, Verdict
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider
 from gateway.storage.huggingface import HuggingFaceProvider
+from gateway.storage.pace import Patience
 from gateway.storage.provider import WHOLE, Span
 from tests.contract.providers.hub import Hub, serving
 from tests.waiting import wait_until
@@ -46,6 +49,16 @@ async def provider(hub: Hub, http: HttpProvider) -> AsyncIterator[HuggingFacePro
     found = HuggingFaceProvider(http, None, hub.endpoint)
     yield found
     await found.close()
+
+
+@dataclass(frozen=True)
+class Only:
+    """The one provider of a test."""
+
+    provider: HuggingFaceProvider
+
+    def of(self, url: str) -> HuggingFaceProvider:
+        return self.provider
 
 
 async def read(
@@ -354,6 +367,24 @@ async def test_xet_is_for_large_files_of_xet(
     assert len(reserved) == 1
     assert any("xet-read-token" in asked.path for asked in hub.asked)
     assert not os.listdir(tmp_path)
+
+
+async def test_a_download_lives_through_a_hub_that_fails_once(
+    hub: Hub, provider: HuggingFaceProvider, tmp_path: Path
+) -> None:
+    async def reserve(size: int) -> None:
+        assert size == len(BIG)
+
+    hub.faults["resolve"] = [503]
+    order = Order(
+        url="hf://org/repo/a b/big.safetensors",
+        folder=tmp_path,
+        stem="x" * 32,
+        reserve=reserve,
+        tell=lambda here, total: None,
+    )
+    found = await Downloader(Only(provider), patience=Patience(wait_initial=0.01)).run(order)
+    assert found.path.read_bytes() == BIG
 
 
 async def test_a_whole_file_is_fetched_beside_and_moved(hub: Hub, tmp_path: Path) -> None:
