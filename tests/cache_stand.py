@@ -19,6 +19,7 @@ from gateway.models.layout import Layout
 from gateway.storage.download import Downloader
 from gateway.storage.providers import Providers
 from gateway.storage.transfer import Patience
+from tests.listening import listening
 
 GB = 1 << 30
 PIECE = 1 << 16
@@ -120,19 +121,10 @@ class Host:
 async def hosting() -> AsyncIterator[Host]:
     """Serve on a free port until left."""
     host = Host()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", host.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host.base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with listening(web.route("*", "/{path:.*}", host.answer)) as host.base:
         yield host
-    finally:
         for served in host.served.values():
             served.gate.set()
-        await runner.cleanup()
 
 
 def model_bytes(folder: Path) -> int | None:

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from tests.acceptance.conftest import Gateway
 from tests.docs.running import ROOT, environment, free_port
+from tests.listening import listening
 from tests.waiting import wait_until
 from tests.weights import decoding, safetensors
 
@@ -42,15 +43,9 @@ class Origin:
 @pytest_asyncio.fixture
 async def origin() -> AsyncIterator[Origin]:
     found = Origin()
-    app = web.Application()
-    app.router.add_get("/{folder}/{name}", found.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield found
-    found.may_answer.set()
-    await runner.cleanup()
+    async with listening(web.get("/{folder}/{name}", found.answer)) as found.url:
+        yield found
+        found.may_answer.set()
 
 
 def manifest(**models: list[dict[str, str]]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from aiohttp import web
 from tests.acceptance.faulty import Gateway, Place, gateway, picture
 from tests.acceptance.weights import cached_name
 from tests.cache_stand import Host, Served, hosting
+from tests.listening import listening
 from tests.waiting import wait_until
 from tests.weights import decoding, safetensors
 
@@ -106,16 +107,9 @@ class Upload:
 @contextlib.asynccontextmanager
 async def uploading() -> AsyncIterator[Upload]:
     upload = Upload()
-    app = web.Application()
-    app.router.add_put("/{name:.*}", upload.take)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    upload.url = f"http://127.0.0.1:{runner.addresses[0][1]}/outputs"
-    try:
+    async with listening(web.put("/{name:.*}", upload.take)) as url:
+        upload.url = f"{url}/outputs"
         yield upload
-    finally:
-        await runner.cleanup()
 
 
 # Kills

@@ -22,6 +22,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.docs.running import ROOT, environment, free_port
+from tests.listening import listening
 from tests.waiting import wait_until
 from tests.weights import decoding, safetensors
 
@@ -75,17 +76,9 @@ class Host:
 @pytest_asyncio.fixture
 async def host() -> AsyncIterator[Host]:
     made = Host()
-    app = web.Application()
-    app.router.add_get("/{number}/model.safetensors", made.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with listening(web.get("/{number}/model.safetensors", made.answer)) as made.url:
         yield made
-    finally:
         made.gate.set()
-        await runner.cleanup()
 
 
 @dataclass(frozen=True)

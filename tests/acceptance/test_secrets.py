@@ -13,6 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.acceptance.conftest import Gateway, png
+from tests.listening import listening
 from tests.weights import decoding, safetensors
 
 #: Planted: each is unlike anything else that could be written.
@@ -44,7 +45,7 @@ class Origin:
         if not any(secret in told for secret in (TOKEN, QUERY, BASIC, HEADER)):
             return web.Response(status=401, text=f"no: {told}")
         if request.path.startswith("/moved/"):
-            raise web.HTTPFound(f"{self.other}/{request.match_info['name']}")
+            raise web.HTTPFound(f"{self.other}/{request.path.rpartition('/')[2]}")
         return _file(request)
 
     async def answer_elsewhere(self, request: web.Request) -> web.StreamResponse:
@@ -61,27 +62,14 @@ def _file(request: web.Request) -> web.Response:
     return web.Response(body=safetensors(2048), headers={"ETag": '"1"'})
 
 
-async def _listening(handler: Callable[..., Any], runners: list[web.AppRunner]) -> str:
-    app = web.Application()
-    app.router.add_get("/{folder}/{name}", handler)
-    app.router.add_get("/{name}", handler)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    runners.append(runner)
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    return f"http://127.0.0.1:{runner.addresses[0][1]}"
-
-
 @pytest_asyncio.fixture
 async def origin() -> AsyncIterator[Origin]:
-    runners: list[web.AppRunner] = []
     found = Origin()
-    found.url = await _listening(found.answer, runners)
-    found.other = await _listening(found.answer_elsewhere, runners)
-    yield found
-    for runner in runners:
-        await runner.cleanup()
+    async with (
+        listening(web.get("/{path:.*}", found.answer)) as found.url,
+        listening(web.get("/{path:.*}", found.answer_elsewhere)) as found.other,
+    ):
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from tests.acceptance.conftest import Gateway
 from tests.acceptance.faulty import Place, picture
 from tests.contract.providers import hub
 from tests.contract.providers.servers import ACCOUNT, ACCOUNT_KEY, AZURITE, BUCKET, Servers
+from tests.listening import listening
 from tests.waiting import wait_until
 
 SECRET = base64.b64encode(b"a key of the operator").decode()
@@ -66,16 +67,11 @@ class Shelf:
 @pytest.fixture
 async def shelf() -> AsyncIterator[Shelf]:
     found = Shelf()
-    app = web.Application(client_max_size=1 << 26)
-    app.router.add_put("/{path:.*}", found.put)
-    app.router.add_post("/{path:.*}", found.post)
-    runner = web.AppRunner(app, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield found
-    found.may_answer.set()
-    await runner.cleanup()
+    async with listening(
+        web.put("/{path:.*}", found.put), web.post("/{path:.*}", found.post)
+    ) as found.url:
+        yield found
+        found.may_answer.set()
 
 
 @pytest.fixture

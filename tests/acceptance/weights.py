@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.acceptance.conftest import Answer, Gateway
+from tests.listening import listening
 
 
 def weights(path: str) -> bytes:
@@ -58,17 +59,9 @@ class Host:
 async def serving_weights() -> AsyncIterator[Host]:
     """Yield a host that listens."""
     made = Host()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", made.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with listening(web.route("*", "/{path:.*}", made.answer)) as made.url:
         yield made
-    finally:
         made.gate.set()
-        await runner.cleanup()
 
 
 def cached_name(url: str) -> str:

@@ -12,6 +12,7 @@ from aiohttp import web
 from gateway.cli import cache, models
 from gateway.cli.client import Address, Client, Refused
 from gateway.cli.failure import CommandFailed
+from tests.listening import listening
 
 URL = "https://host/a.pt"
 
@@ -42,14 +43,14 @@ class Server:
         self.files: list[dict[str, Any]] = []
         self.deletions: dict[str, int] = {}
 
-    def application(self) -> web.Application:
-        app = web.Application()
-        app.router.add_post("/download", self.post_download)
-        app.router.add_get("/downloads", self.get_downloads)
-        app.router.add_get("/models", self.get_models)
-        app.router.add_get("/cache", self.get_cache)
-        app.router.add_delete("/cache/{name}", self.delete)
-        return app
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/download", self.post_download),
+            web.get("/downloads", self.get_downloads),
+            web.get("/models", self.get_models),
+            web.get("/cache", self.get_cache),
+            web.delete("/cache/{name}", self.delete),
+        ]
 
     async def post_download(self, request: web.Request) -> web.Response:
         self.asked.append(await request.json())
@@ -80,14 +81,8 @@ def server() -> Server:
 
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[Client]:
-    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        async with Client.open(Address(f"http://127.0.0.1:{runner.addresses[0][1]}")) as made:
-            yield made
-    finally:
-        await runner.cleanup()
+    async with listening(*server.routes()) as url, Client.open(Address(url)) as made:
+        yield made
 
 
 class TestPull:

@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 
 from gateway import errors
 from tests.contract.manifest import Repository, World, git, program, watched_programs
+from tests.listening import listening
 from tests.waiting import wait_until
 
 
@@ -297,16 +298,9 @@ async def server(world: World) -> AsyncIterator[Any]:
         path = folder / request.path.lstrip("/")
         return web.FileResponse(path) if path.is_file() else web.Response(status=404)
 
-    app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    state["url"] = f"http://me:planted-secret@127.0.0.1:{port}/node/.git"
-    yield state
-    await runner.cleanup()
+    async with listening(web.get("/{path:.*}", answer)) as url:
+        state["url"] = f"{url.replace('//', '//me:planted-secret@')}/node/.git"
+        yield state
 
 
 def dumb(remote: Repository) -> None:

@@ -20,6 +20,7 @@ from gateway.config import Settings
 from gateway.media.inputs import Inputs, LocalInput, RemoteInput
 from gateway.schemas import BearerAuth
 from gateway.storage.fetcher import Fetcher
+from tests.listening import listening
 
 HUGE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 50_000, 50_000) + b"\x08\x02\0\0\0" * 8
 PAGE = b"<!doctype html><title>Sign in</title>"
@@ -69,15 +70,9 @@ class Host:
 @pytest.fixture
 async def host() -> AsyncIterator[Host]:
     found = Host()
-    app = web.Application()
-    app.router.add_get("/{name}", found.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield found
-    found.may_answer.set()
-    await runner.cleanup()
+    async with listening(web.get("/{name}", found.answer)) as found.url:
+        yield found
+        found.may_answer.set()
 
 
 class Clock:

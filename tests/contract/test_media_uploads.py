@@ -18,7 +18,8 @@ from gateway.storage.failures import TransferFailed, Verdict
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider
 from gateway.storage.pace import Patience
-from gateway.storage.provider import Provider
+from tests.hosts import Only
+from tests.listening import listening
 from tests.waiting import wait_until
 
 PATIENCE = Patience(attempts=3, wait_initial=0.01, wait_max=0.01)
@@ -63,28 +64,9 @@ class Host:
 @pytest.fixture
 async def host() -> AsyncIterator[Host]:
     found = Host()
-    app = web.Application(client_max_size=1 << 30)
-    app.router.add_put("/{path:.*}", found.put)
-    runner = web.AppRunner(app, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield found
-    found.may_answer.set()
-    await runner.cleanup()
-
-
-class OneHost:
-    """The http storage alone, for every URL."""
-
-    def __init__(self, http: HttpProvider) -> None:
-        self._http = http
-
-    def of(self, url: str) -> Provider:
-        return self._http
-
-    def check(self, url: str, location: str | None = None) -> None:
-        self._http.check(url, location)
+    async with listening(web.put("/{path:.*}", found.put)) as found.url:
+        yield found
+        found.may_answer.set()
 
 
 Events = list[tuple[str, Mapping[str, Any]]]
@@ -99,7 +81,7 @@ def events() -> Events:
 async def uploads(events: Events) -> AsyncIterator[Uploads]:
     async with HttpProvider(NetworkGuard(("127.0.0.1",)), proxies={}).open() as http:
         yield Uploads(
-            OneHost(http),
+            Only(http),
             notify=lambda name, data: events.append((name, data)),
             patience=PATIENCE,
         )

@@ -24,6 +24,7 @@ from gateway.storage.http import HttpProvider, Timeouts
 from gateway.storage.pace import Patience
 from gateway.storage.transfer import Arrival
 from tests.hosts import Only
+from tests.listening import listening
 from tests.waiting import wait_until
 
 BODY = b"0123456789" * 400_000
@@ -87,16 +88,10 @@ class Host:
 @pytest.fixture
 async def host() -> AsyncIterator[Host]:
     found = Host()
-    app = web.Application()
-    app.router.add_get("/x", found.answer)
-    app.router.add_get("/large", found.large)
-    runner = web.AppRunner(app, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}/x"
-    yield found
-    found.may_finish.set()
-    await runner.cleanup()
+    async with listening(web.get("/x", found.answer), web.get("/large", found.large)) as url:
+        found.url = f"{url}/x"
+        yield found
+        found.may_finish.set()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider
 from gateway.webhooks import system
 from gateway.webhooks.system import Notifier, Silence, SystemEvents
+from tests.listening import listening
 from tests.waiting import wait_until
 
 SECRET = base64.b64encode(b"a key of the operator").decode()
@@ -50,15 +51,10 @@ class Receiver:
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     found = Receiver()
-    app = web.Application()
-    app.router.add_post("/{path:.*}", found.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}/events"
-    yield found
-    found.may_answer.set()
-    await runner.cleanup()
+    async with listening(web.post("/{path:.*}", found.answer)) as url:
+        found.url = f"{url}/events"
+        yield found
+        found.may_answer.set()
 
 
 @contextlib.asynccontextmanager

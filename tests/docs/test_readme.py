@@ -14,6 +14,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.docs.running import ROOT, running_gateway
+from tests.listening import listening
 from tests.weights import safetensors
 
 README = (ROOT / "README.md").read_text()
@@ -74,13 +75,8 @@ async def weights() -> AsyncIterator[str]:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(body=safetensors())
 
-    app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    await runner.cleanup()
+    async with listening(web.get("/{path:.*}", answer)) as url:
+        yield f"{url}/"
 
 
 def test_the_first_screen_holds_what_one_needs() -> None:

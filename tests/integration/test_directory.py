@@ -19,6 +19,7 @@ from gateway.preparation import Preparation
 from gateway.storage.download import Downloader
 from gateway.storage.fetcher import Fetcher
 from gateway.storage.providers import Providers
+from tests.listening import listening
 
 
 def png(color: str) -> bytes:
@@ -40,13 +41,7 @@ async def test_a_list_becomes_a_folder_in_its_order(
     async def red(_: web.Request) -> web.Response:
         return web.Response(body=png("red"), content_type="image/png")
 
-    app = web.Application()
-    app.router.add_get("/red.png", red)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}/red.png"
+    async with listening(web.get("/red.png", red)) as host:
         settings = Settings(
             host="127.0.0.1",
             state_dir=tmp_path / "state",
@@ -66,12 +61,15 @@ async def test_a_list_becomes_a_folder_in_its_order(
             library = Library(providers, cache, links, nowhere)
             blue = await inputs.admit(base64.b64encode(png("blue")).decode(), location="x")
             assert isinstance(blue, LocalInput)
-            graph = {"1": {"class_type": class_type, "inputs": {"directory": [url, blue.name]}}}
+            graph = {
+                "1": {
+                    "class_type": class_type,
+                    "inputs": {"directory": [f"{host}/red.png", blue.name]},
+                }
+            }
 
             preparation = Preparation(inputs, library, settings.inputs)
             bound = await preparation.run(graph, [], [], "job")
-    finally:
-        await runner.cleanup()
 
     value = bound["1"]["inputs"]["directory"]
     folder = Path(value) if is_path else settings.inputs / value

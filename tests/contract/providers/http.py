@@ -14,6 +14,7 @@ from aiohttp import web
 from gateway.schemas import BearerAuth
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider
+from tests.listening import listening
 
 from . import storages
 from .servers import Servers
@@ -57,23 +58,17 @@ class Host:
 
 @contextlib.asynccontextmanager
 async def _opened(is_ranged: bool) -> AsyncIterator[Storage]:
-    app = web.Application(client_max_size=64 << 20)
-    app.router.add_route("*", "/{path:.*}", Host(is_ranged).handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port = runner.addresses[0][1]
-    try:
-        async with HttpProvider(NetworkGuard(("127.0.0.1",))).open() as provider:
-            yield Storage(
-                provider=provider,
-                url=lambda name: f"http://127.0.0.1:{port}/{quote(name)}",
-                auth=RIGHT,
-                wrong=BearerAuth(type="bearer", token=f"wrong-{SECRET}"),
-                is_ranged=is_ranged,
-            )
-    finally:
-        await runner.cleanup()
+    async with (
+        listening(web.route("*", "/{path:.*}", Host(is_ranged).handle)) as url,
+        HttpProvider(NetworkGuard(("127.0.0.1",))).open() as provider,
+    ):
+        yield Storage(
+            provider=provider,
+            url=lambda name: f"{url}/{quote(name)}",
+            auth=RIGHT,
+            wrong=BearerAuth(type="bearer", token=f"wrong-{SECRET}"),
+            is_ranged=is_ranged,
+        )
 
 
 @storages.add("http")

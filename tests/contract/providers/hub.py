@@ -14,6 +14,8 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from tests.listening import listening
+
 #: Larger files are kept by their hash and sent by the other host, as the hub does.
 LFS_FROM = 1024
 _MAIN = "main"
@@ -248,14 +250,6 @@ def _tree(files: dict[str, bytes]) -> list[dict[str, Any]]:
 async def serving(token: str) -> AsyncIterator[Hub]:
     """Serve on a free port, as 127.0.0.1 and, for what lies on another host, as localhost."""
     hub = Hub(token)
-    app = web.Application(client_max_size=64 << 20)
-    app.router.add_route("*", "/{rest:.*}", hub.handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    hub.port = runner.addresses[0][1]
-    try:
+    async with listening(web.route("*", "/{rest:.*}", hub.handle)) as url:
+        hub.port = int(url.rpartition(":")[2])
         yield hub
-    finally:
-        await runner.cleanup()

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from tests.listening import listening
+
 
 @dataclass
 class Site:
@@ -71,13 +73,6 @@ def _told(body: bytes) -> object:
 async def serving(token: str) -> AsyncIterator[Site]:
     """Serve on a free port, as 127.0.0.1 and, for what is signed, as localhost."""
     site = Site(token)
-    app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", site.handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    site.port = runner.addresses[0][1]
-    try:
+    async with listening(web.route("*", "/{rest:.*}", site.handle)) as url:
+        site.port = int(url.rpartition(":")[2])
         yield site
-    finally:
-        await runner.cleanup()
