@@ -11,6 +11,7 @@ import json
 import sys
 from pathlib import Path
 
+from gateway import log
 from gateway.models.cache import Wanted
 from tests.cache_stand import caching
 
@@ -32,4 +33,5 @@ async def main(folder: Path, limit: int, how: str, urls: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    log.configure("warning", "console", sys.stderr)
     asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]))
