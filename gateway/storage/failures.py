@@ -96,12 +96,9 @@ _SILENT = Verdict(
     "the host did not answer, or stopped sending, for too long", "host", True, is_silence=True
 )
 _PROXY = Verdict("the proxy of the gateway's network refused or failed", "network", True)
-_REFUSED = Verdict(
-    "its host is not on the public internet, and fetches may not leave it",
-    "url",
-    False,
-    guard.HINT,
-)
+_OUTSIDE = "not on the public internet, and fetches may not leave it"
+PRIVATE = Verdict(f"its host is {_OUTSIDE}", "url", False, guard.HINT)
+PRIVATE_REDIRECT = replace(PRIVATE, reason=f"it redirects to a host that is {_OUTSIDE}")
 _NO_NAME = Verdict("its host name does not resolve", "url", False, "Check the host's spelling.")
 _DNS_DOWN = Verdict("its host name could not be looked up just now", "network", True)
 
@@ -137,7 +134,7 @@ FOREIGN: dict[type[BaseException], Verdict] = {
     foreign.ClientSSLError: _TLS,
     foreign.ClientConnectorSSLError: _TLS,
     foreign.ClientConnectorCertificateError: _TLS,
-    guard.AddressRefused: _REFUSED,
+    guard.AddressRefused: PRIVATE,
     socket.gaierror: _NO_NAME,
     ssl.SSLError: _TLS,
     TimeoutError: _SILENT,

@@ -55,7 +55,9 @@ class _Upload:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Content-Type": self.content_type, "Content-Length": str(self.size)}
+        # A body is sent but once: it must not meet a kept connection that its host just closed.
+        kept = {"Content-Type": self.content_type, "Connection": "close"}
+        return {**kept, "Content-Length": str(self.size)}
 
     async def body(self) -> AsyncIterator[bytes]:
         with await asyncio.to_thread(self.source.open, "rb") as file:
@@ -229,8 +231,9 @@ class HttpProvider:
         self, question: _Question, url: URL, secrets: address.Secrets
     ) -> aiohttp.ClientResponse:
         is_downgraded = False
-        for _ in range(MAX_REDIRECTS + 1):
-            response = await self._ask(question, url, secrets, with_operator=not is_downgraded)
+        for hops in range(MAX_REDIRECTS + 1):
+            with _redirected(hops):
+                response = await self._ask(question, url, secrets, with_operator=not is_downgraded)
             if response.status not in question.redirects:
                 return response
             target = response.headers.get("Location", "")
@@ -287,3 +290,18 @@ def _translated() -> Iterator[None]:
         yield
     except failures.CAUGHT as failure:
         raise failures.translated(failure) from failure
+
+
+@contextlib.contextmanager
+def _redirected(hops: int) -> Iterator[None]:
+    """Blame the redirect, and not the URL, for leading where fetches may not go."""
+    try:
+        yield
+    except TransferFailed as failure:
+        if hops and failure.verdict == failures.PRIVATE:
+            raise TransferFailed(failures.PRIVATE_REDIRECT) from failure
+        raise
+    except failures.CAUGHT as failure:
+        if hops and failures.translated(failure).verdict == failures.PRIVATE:
+            raise TransferFailed(failures.PRIVATE_REDIRECT) from failure
+        raise
