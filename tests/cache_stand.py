@@ -14,9 +14,9 @@ from typing import Any
 from aiohttp import web
 
 from gateway.config import Settings
-from gateway.models.cache import Cache
+from gateway.models.cache import Cache, Cached, Wanted
 from gateway.models.layout import Layout
-from gateway.storage.download import Downloader
+from gateway.storage.download import Arrival, Downloader
 from gateway.storage.providers import Providers
 from gateway.storage.transfer import Patience
 from tests.listening import listening
@@ -169,6 +169,24 @@ class Place:
     def told(self, name: str) -> list[dict[str, Any]]:
         """Return the data of the events of this name."""
         return [data for told, data in self.events if told == name]
+
+
+async def get(place: Place, url: str, holder: str = "job", **how: object) -> Cached:
+    """Ask the cache for a URL."""
+    return await place.cache.get(Wanted(url, **how), holder)  # type: ignore[arg-type]
+
+
+def arrived(path: Path, body: bytes) -> Arrival:
+    """Return what a downloader says of a file that it brought."""
+    return Arrival(
+        path=path,
+        size=len(body),
+        head=body[:100],
+        content_type=None,
+        filename=None,
+        sha256=None,
+        version=None,
+    )
 
 
 def settings(folder: Path, limit: int = 0, **more: Any) -> Settings:

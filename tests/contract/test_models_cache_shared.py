@@ -18,8 +18,8 @@ import pytest
 
 from gateway import errors
 from gateway.models import names
-from gateway.models.cache import Cached, Wanted, verify_folder
-from tests.cache_stand import Host, Place, caching, hosting, model_bytes
+from gateway.models.cache import Wanted, verify_folder
+from tests.cache_stand import Host, Place, caching, get, hosting, model_bytes
 from tests.waiting import wait_until
 from tests.weights import safetensors
 
@@ -53,10 +53,6 @@ async def line(child: Process) -> dict[str, Any]:
     assert child.stdout is not None
     found: dict[str, Any] = json.loads(await child.stdout.readline())
     return found
-
-
-async def get(place: Place, url: str, holder: str = "job") -> Cached:
-    return await place.cache.get(Wanted(url), holder)
 
 
 def sha256(body: bytes) -> str:
