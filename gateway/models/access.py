@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from typing import Literal
 
 import cachetools
 
@@ -19,6 +20,8 @@ from gateway.storage.providers import Providers
 _VERDICTS = 4096
 
 Key = tuple[str, str]
+#: What a source said: "other" is yes, but to something of another size.
+Verdict = Literal["accepted", "refused", "other"]
 
 
 class Access:
@@ -30,7 +33,7 @@ class Access:
     def __init__(self, providers: Providers, recheck_s: float) -> None:
         self._providers = providers
         self._key = os.urandom(32)
-        self._verdicts: cachetools.TTLCache[Key, bool] = cachetools.TTLCache(
+        self._verdicts: cachetools.TTLCache[Key, Verdict] = cachetools.TTLCache(
             _VERDICTS, recheck_s, timer=time.monotonic
         )
         self._asking: Flights[Stat | None] = Flights()
@@ -48,22 +51,28 @@ class Access:
 
     def is_accepted(self, stem: str, wanted: Wanted) -> bool:
         """Whether the source said yes to these credentials lately."""
-        return self._verdicts.get((stem, self.digest(wanted)), False)
+        return self._verdicts.get((stem, self.digest(wanted))) == "accepted"
 
     def note_accepted(self, stem: str, wanted: Wanted) -> None:
         """Remember that the source said yes just now."""
-        self._verdicts[stem, self.digest(wanted)] = True
+        self._verdicts[stem, self.digest(wanted)] = "accepted"
 
-    async def check(self, stem: str, wanted: Wanted) -> None:
-        """Ask the source, unless it has answered lately.
+    async def check(self, stem: str, wanted: Wanted, size: int) -> None:
+        """Ask the source for a file of `size` bytes, unless it has answered lately.
+
+        A host may well say yes, and mean the page on which one logs in: that has another size.
 
         Raises CredentialsRefused, and ModelNotFetched when it cannot be asked.
         """
-        verdict = self._verdicts.get((stem, self.digest(wanted)))
+        key = (stem, self.digest(wanted))
+        verdict = self._verdicts.get(key)
         if verdict is None:
-            await self.ask(stem, wanted)
-        elif not verdict:
+            found = await self.ask(stem, wanted)
+            verdict = self._verdicts[key] = "accepted" if found.size in (None, size) else "other"
+        if verdict == "refused":
             raise _refused(wanted)
+        if verdict == "other":
+            raise _other(wanted)
 
     async def ask(self, stem: str, wanted: Wanted) -> Stat:
         """Return what the source says of the file to these credentials; raises as `check`."""
@@ -79,14 +88,16 @@ class Access:
 
     async def _asked(self, key: Key, wanted: Wanted) -> Stat | None:
         """Return None when the source refuses access. Raises TransferFailed."""
+        found: Stat | None
         try:
             found = await self._providers.of(wanted.url).stat(wanted.url, wanted.auth)
         except TransferFailed as failure:
             if not failure.verdict.is_refused:
                 raise
-            self._verdicts[key] = False
+            found = None
+        if found is None or (found.size is None and _is_page(found)):
+            self._verdicts[key] = "refused"
             return None
-        self._verdicts[key] = True
         return found
 
 
@@ -99,3 +110,18 @@ def _refused(wanted: Wanted) -> errors.CredentialsRefused:
         location=wanted.location,
         url=url,
     )
+
+
+def _other(wanted: Wanted) -> errors.CredentialsRefused:
+    url = address.shown(wanted.url)
+    return errors.CredentialsRefused(
+        f"{url} needs credentials, and with those given its source answers with another file.",
+        hint="It may be a page to log in on. If the file has changed at its source, "
+        "DELETE /cache/{name} first; GET /cache tells the name.",
+        location=wanted.location,
+        url=url,
+    )
+
+
+def _is_page(found: Stat) -> bool:
+    return (found.content_type or "").lower().startswith("text/html")

@@ -110,6 +110,7 @@ class Admission:
         )
         file.is_settled = True
         if told is not None:
+            self._access.note_accepted(file.stem, wanted)
             await self._write(file)
 
     async def _told(self, stem: str, wanted: Wanted, *, is_proven: bool) -> Stat | None:
