@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, BinaryIO, ClassVar, Self
 
 import aiohttp
 from multidict import CIMultiDict
@@ -55,18 +55,34 @@ class _Upload:
 
     @property
     def headers(self) -> dict[str, str]:
-        # A body is sent but once: it must not meet a kept connection that its host just closed.
-        kept = {"Content-Type": self.content_type, "Connection": "close"}
-        return {**kept, "Content-Length": str(self.size)}
+        return {"Content-Type": self.content_type, "Content-Length": str(self.size)}
 
     async def body(self) -> AsyncIterator[bytes]:
-        with await asyncio.to_thread(self.source.open, "rb") as file:
+        async with _opened(self.source) as file:
             left = self.size
             while left and (chunk := await asyncio.to_thread(file.read, min(left, CHUNK_BYTES))):
                 self.moved()
                 left -= len(chunk)
                 yield chunk
         self.moved()
+
+
+@contextlib.asynccontextmanager
+async def _opened(path: Path) -> AsyncIterator[BinaryIO]:
+    opening = asyncio.ensure_future(asyncio.to_thread(path.open, "rb"))
+    try:
+        file = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        # The thread goes on, and nobody else would close what it opens.
+        opening.add_done_callback(_close)
+        raise
+    with file:
+        yield file
+
+
+def _close(opening: asyncio.Future[BinaryIO]) -> None:
+    if opening.exception() is None:
+        opening.result().close()
 
 
 @dataclass(frozen=True)
@@ -260,8 +276,19 @@ class HttpProvider:
         if proxy is not None:
             await self._check_name(url)
         session = self._direct if proxy is None else self._proxied
-        how = question.arguments() | {"headers": sent, "proxy": proxy}
-        return await session.request(question.method, secrets.applied(url), **how)
+
+        async def send() -> aiohttp.ClientResponse:
+            how = question.arguments() | {"headers": sent, "proxy": proxy}
+            return await session.request(question.method, secrets.applied(url), **how)
+
+        try:
+            return await send()
+        except aiohttp.ServerDisconnectedError:
+            # A kept connection that its host had closed. aiohttp tries again by itself where there
+            # is no body that can be read but once.
+            if question.upload is None:
+                raise
+            return await send()
 
     def _proxy(self, url: URL) -> str | None:
         proxy = self._proxies.get(url.scheme) or self._proxies.get("all")
