@@ -69,7 +69,7 @@ class _Upload:
 
 @contextlib.asynccontextmanager
 async def _opened(path: Path) -> AsyncIterator[BinaryIO]:
-    opening = asyncio.ensure_future(asyncio.to_thread(path.open, "rb"))
+    opening: asyncio.Future[BinaryIO] = asyncio.ensure_future(asyncio.to_thread(path.open, "rb"))
     try:
         file = await asyncio.shield(opening)
     except asyncio.CancelledError:
