@@ -91,7 +91,7 @@ def _tell_retry(details: stamina.instrumentation.RetryDetails) -> None:
         "trying again",
         reason=str(details.caused_by),
         attempt=details.retry_num + 1,
-        wait_s=details.wait_for,
+        wait_s=round(details.wait_for, 2),
     )
 
 
