@@ -1,32 +1,34 @@
-"""Weights over real sockets: many connections, hosts that misbehave, kills and full disks."""
+"""Weights over real sockets: many connections, and hosts that misbehave."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-import os
 import random
-import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gateway import errors
 from gateway.schemas import Auth, BearerAuth
-from gateway.storage import journal
-from gateway.storage.download import RESERVE_BYTES, Arrival, Downloader, Order, discard
-from gateway.storage.failures import EXPIRED, TransferFailed, Verdict
+from gateway.storage.download import RESERVE_BYTES, Downloader
+from gateway.storage.failures import EXPIRED
 from gateway.storage.guard import NetworkGuard
-from gateway.storage.http import HttpProvider, Timeouts
+from gateway.storage.http import HttpProvider
 from gateway.storage.pace import Patience
 from gateway.storage.provider import Stat
+from tests.contract.downloading import (
+    HALF,
+    LARGE,
+    OTHER,
+    PART,
+    SMALL,
+    Downloading,
+    first_then,
+    is_whole,
+    when,
+)
 from tests.hosts import (
     OK,
     Answer,
@@ -40,101 +42,11 @@ from tests.hosts import (
     says,
     silence,
 )
-from tests.waiting import wait_until
-
-_RANDOM = random.Random(7)
-#: Large enough for several connections.
-LARGE = _RANDOM.randbytes(24 << 20)
-OTHER = LARGE[::-1]
-SMALL = LARGE[: 1 << 20]
-HALF = len(SMALL) // 2
-STEM = "s" * 32
-PART, JOURNAL = f"{STEM}.part", f"{STEM}.json"
-
-CHILD = """
-import asyncio, sys
-from pathlib import Path
-from gateway import errors
-from gateway.storage.download import Downloader, Order
-from gateway.storage.guard import NetworkGuard
-from gateway.storage.http import HttpProvider
-from tests.hosts import Only
-
-async def room(size):
-    pass
-
-async def main():
-    url, folder = sys.argv[1:]
-    http = HttpProvider(NetworkGuard(("*",)), proxies={})
-    async with http.open():
-        try:
-            await Downloader(Only(http)).run(Order(
-                url=url, folder=Path(folder), stem="s" * 32, reserve=room, tell=lambda *_: None,
-            ))
-        except errors.GatewayError as failure:
-            print(failure.code, failure.message, flush=True)
-
-asyncio.run(main())
-"""
-
-
-@dataclass
-class Setup:
-    """Downloads one URL as a fresh process would."""
-
-    folder: Path
-    reserved: list[int] = field(default_factory=list)
-    told: list[tuple[int, int | None]] = field(default_factory=list)
-    patience: Patience = field(
-        default_factory=lambda: Patience(attempts=3, wait_initial=0.01, wait_max=0.05)
-    )
-
-    async def __call__(
-        self,
-        url: str,
-        auth: BearerAuth | None = None,
-        reserve: Callable[[int], Awaitable[None]] | None = None,
-    ) -> Arrival:
-        http = HttpProvider(
-            NetworkGuard(("127.0.0.0/8",)), timeouts=Timeouts(connect=1, stall=0.5), proxies={}
-        )
-        order = self.order(url, auth, reserve)
-        async with http.open():
-            return await Downloader(Only(http), patience=self.patience).run(order)
-
-    def order(
-        self,
-        url: str,
-        auth: BearerAuth | None = None,
-        reserve: Callable[[int], Awaitable[None]] | None = None,
-    ) -> Order:
-        return Order(
-            url=url,
-            auth=auth,
-            folder=self.folder,
-            stem=STEM,
-            reserve=reserve or self.reserve,
-            tell=lambda done, total: self.told.append((done, total)),
-        )
-
-    async def reserve(self, size: int) -> None:
-        self.reserved.append(size)
-
-    async def failed(self, url: str, **how: Any) -> Verdict:
-        with pytest.raises(TransferFailed) as caught:
-            await self(url, **how)
-        return caught.value.verdict
-
-    def journal(self) -> dict[str, Any]:
-        return dict(json.loads((self.folder / JOURNAL).read_text()))
-
-    def tamper(self, **changes: Any) -> None:
-        (self.folder / JOURNAL).write_text(json.dumps(self.journal() | changes))
 
 
 @pytest.fixture
-def download(tmp_path: Path) -> Setup:
-    return Setup(tmp_path / "partial")
+def download(tmp_path: Path) -> Downloading:
+    return Downloading(tmp_path / "partial")
 
 
 @pytest.fixture
@@ -143,27 +55,9 @@ async def host() -> AsyncIterator[Host]:
         yield found
 
 
-def is_whole(arrival: Arrival, body: bytes) -> bool:
-    """Compare by hash: nobody wants to read the difference."""
-    found = hashlib.sha256(arrival.path.read_bytes()).digest()
-    return found == hashlib.sha256(body).digest() and arrival.size == len(body)
-
-
-def when(host: Host, count: int) -> Callable[[], Awaitable[object]]:
-    """Return what waits until so many questions have been asked."""
-    return lambda: wait_until(lambda: len(host.asked) >= count, description="helpers come")
-
-
-def first_then(first: Answer, others: Answer) -> Answer:
-    """Answer who asks for all of it so, and who asks for a part otherwise."""
-
-    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        await (others if asked.start else first)(asked, writer)
-
-    return answer
-
-
-async def test_a_large_file_comes_over_several_connections(download: Setup, host: Host) -> None:
+async def test_a_large_file_comes_over_several_connections(
+    download: Downloading, host: Host
+) -> None:
     url = host.on("/x", ranged(LARGE, wait=when(host, 5)))
 
     arrival = await download(url)
@@ -177,14 +71,14 @@ async def test_a_large_file_comes_over_several_connections(download: Setup, host
     assert download.reserved == [len(LARGE)]
 
 
-async def test_what_is_told_only_grows(download: Setup, host: Host) -> None:
+async def test_what_is_told_only_grows(download: Downloading, host: Host) -> None:
     await download(host.on("/x", ranged(LARGE, wait=when(host, 3))))
 
     assert download.told == sorted(download.told)
     assert download.told[-1] == (len(LARGE), len(LARGE))
 
 
-async def test_a_small_file_comes_over_one_connection(download: Setup, host: Host) -> None:
+async def test_a_small_file_comes_over_one_connection(download: Downloading, host: Host) -> None:
     async def pause() -> None:
         await asyncio.sleep(0.3)
 
@@ -192,7 +86,7 @@ async def test_a_small_file_comes_over_one_connection(download: Setup, host: Hos
     assert len(host.asked) == 1
 
 
-async def test_an_empty_file(download: Setup, host: Host) -> None:
+async def test_an_empty_file(download: Downloading, host: Host) -> None:
     url = host.on("/x", says(OK, b"", ETag='"1"', Accept_Ranges="bytes"))
 
     assert is_whole(await download(url), b"")
@@ -201,7 +95,7 @@ async def test_an_empty_file(download: Setup, host: Host) -> None:
 
 @pytest.mark.parametrize("headers", [{"Accept_Ranges": "none", "ETag": '"1"'}, {"ETag": 'W/"1"'}])
 async def test_who_gives_no_parts_is_asked_once(
-    download: Setup, host: Host, headers: dict[str, str]
+    download: Downloading, host: Host, headers: dict[str, str]
 ) -> None:
     async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
         length = len(LARGE)
@@ -227,7 +121,9 @@ async def test_who_gives_no_parts_is_asked_once(
         pytest.param(silence, id="silent"),
     ],
 )
-async def test_the_first_connection_is_enough(download: Setup, host: Host, others: Answer) -> None:
+async def test_the_first_connection_is_enough(
+    download: Downloading, host: Host, others: Answer
+) -> None:
     first = ranged(LARGE, wait=when(host, 4))
     url = host.on("/x", first_then(first, others))
 
@@ -235,7 +131,7 @@ async def test_the_first_connection_is_enough(download: Setup, host: Host, other
     assert sum("range" not in asked.headers for asked in host.asked) == 1
 
 
-async def test_parts_that_break_off_go_on(download: Setup, host: Host) -> None:
+async def test_parts_that_break_off_go_on(download: Downloading, host: Host) -> None:
     whole = ranged(LARGE, wait=when(host, 3))
 
     async def breaks(asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -246,7 +142,7 @@ async def test_parts_that_break_off_go_on(download: Setup, host: Host) -> None:
     assert is_whole(await download(host.on("/x", breaks)), LARGE)
 
 
-async def test_a_broken_download_goes_on_where_it_broke(download: Setup, host: Host) -> None:
+async def test_a_broken_download_goes_on_where_it_broke(download: Downloading, host: Host) -> None:
     url = host.on("/x", ranged(SMALL, cut=HALF), ranged(SMALL))
 
     assert is_whole(await download(url), SMALL)
@@ -265,14 +161,16 @@ async def test_a_broken_download_goes_on_where_it_broke(download: Setup, host: H
         pytest.param(says("HTTP/1.1 416 No"), id="416"),
     ],
 )
-async def test_two_versions_are_never_stitched(download: Setup, host: Host, second: Answer) -> None:
+async def test_two_versions_are_never_stitched(
+    download: Downloading, host: Host, second: Answer
+) -> None:
     other = OTHER[: 1 << 20]
     url = host.on("/x", ranged(SMALL, cut=HALF), second, ranged(other, version='"2"'))
 
     assert is_whole(await download(url), other)
 
 
-async def test_without_a_version_it_begins_again(download: Setup, host: Host) -> None:
+async def test_without_a_version_it_begins_again(download: Downloading, host: Host) -> None:
     cut = says(OK, SMALL[:HALF], Content_Length=len(SMALL))
     other = OTHER[: 1 << 20]
 
@@ -280,55 +178,14 @@ async def test_without_a_version_it_begins_again(download: Setup, host: Host) ->
     assert "range" not in host.asked[1].headers
 
 
-async def test_a_failure_leaves_what_the_next_run_goes_on_from(download: Setup, host: Host) -> None:
-    cut = host.on("/x", ranged(SMALL, cut=HALF), says("HTTP/1.1 500 Oops"))
-    assert (await download.failed(cut)).reason == "the host answered 500"
-
-    host.on("/x", ranged(SMALL))
-    assert is_whole(await download(cut), SMALL)
-    assert host.asked[-1].start == HALF
-
-
-async def test_a_cancel_leaves_what_the_next_run_goes_on_from(download: Setup, host: Host) -> None:
-    never = asyncio.Event()
-    task = asyncio.create_task(download(host.on("/x", ranged(SMALL, wait=never.wait))))
-    await wait_until(lambda: host.asked, description="the host is asked")
-    await wait_until(lambda: download.told and download.told[-1][0], description="bytes are here")
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    never.set()
-
-    assert is_whole(await download(host.on("/x", ranged(SMALL))), SMALL)
-    assert host.asked[-1].start == 65536
-
-
-async def test_what_is_whole_is_asked_for_one_byte(download: Setup, host: Host) -> None:
-    url = host.on("/x", ranged(SMALL))
-    await download(url)
-
-    assert is_whole(await download(url), SMALL)
-    assert (host.asked[1].start, host.asked[1].end) == (len(SMALL) - 1, len(SMALL))
-
-
-async def test_what_is_whole_is_not_for_who_is_refused(download: Setup, host: Host) -> None:
-    await download(host.on("/x", ranged(SMALL)))
-    refusing = host.on("/x", says("HTTP/1.1 401 No"))
-
-    verdict = await download.failed(refusing, auth=BearerAuth(type="bearer", token="other"))
-
-    assert verdict.is_refused
-    assert "401" in verdict.reason
-
-
-async def test_a_host_that_always_breaks_off_is_given_up(download: Setup, host: Host) -> None:
+async def test_a_host_that_always_breaks_off_is_given_up(download: Downloading, host: Host) -> None:
     verdict = await download.failed(host.on("/x", says(OK, SMALL[:9], Content_Length=99)))
 
     assert "broke off" in verdict.reason
     assert len(host.asked) == 3
 
 
-async def test_bytes_past_the_end_are_refused(download: Setup, host: Host) -> None:
+async def test_bytes_past_the_end_are_refused(download: Downloading, host: Host) -> None:
     verdict = await download.failed(host.on("/x", says(OK, SMALL, Content_Length=99)))
     assert verdict.fault == "host"
 
@@ -346,7 +203,7 @@ async def test_bytes_past_the_end_are_refused(download: Setup, host: Host) -> No
     assert "more bytes" in verdict.reason
 
 
-async def test_a_silent_host_is_given_up(download: Setup, host: Host) -> None:
+async def test_a_silent_host_is_given_up(download: Downloading, host: Host) -> None:
     never = asyncio.Event()
     verdict = await download.failed(host.on("/x", ranged(SMALL, wait=never.wait)))
     never.set()
@@ -354,7 +211,7 @@ async def test_a_silent_host_is_given_up(download: Setup, host: Host) -> None:
     assert verdict.is_silence
 
 
-async def test_a_host_that_drips_is_as_good_as_silent(download: Setup, host: Host) -> None:
+async def test_a_host_that_drips_is_as_good_as_silent(download: Downloading, host: Host) -> None:
     async def drips(asked: Asked, writer: asyncio.StreamWriter) -> None:
         await says(OK, b"", Content_Length=len(SMALL))(asked, writer)
         while not asked.gone():
@@ -372,7 +229,7 @@ async def test_a_host_that_drips_is_as_good_as_silent(download: Setup, host: Hos
     assert len(host.asked) == 2
 
 
-async def test_a_slow_host_is_not_given_up(download: Setup, host: Host) -> None:
+async def test_a_slow_host_is_not_given_up(download: Downloading, host: Host) -> None:
     async def walks(asked: Asked, writer: asyncio.StreamWriter) -> None:
         await says(OK, b"", Content_Length=20_000)(asked, writer)
         for _ in range(20):
@@ -387,7 +244,7 @@ async def test_a_slow_host_is_not_given_up(download: Setup, host: Host) -> None:
 
 @pytest.mark.parametrize("auth", [None, BearerAuth(type="bearer", token="secret")])
 async def test_a_link_that_expires_midway(
-    download: Setup, host: Host, auth: BearerAuth | None
+    download: Downloading, host: Host, auth: BearerAuth | None
 ) -> None:
     url = host.on("/x", ranged(SMALL, cut=HALF), says("HTTP/1.1 403 Expired"))
 
@@ -399,14 +256,7 @@ async def test_a_link_that_expires_midway(
     assert (download.folder / PART).stat().st_size == HALF
 
 
-async def test_a_link_that_expires_between_two_runs(download: Setup, host: Host) -> None:
-    url = host.on("/x", ranged(SMALL, cut=HALF), says("HTTP/1.1 500 Oops"))
-    await download.failed(url)
-
-    assert await download.failed(host.on("/x", says("HTTP/1.1 403 Expired"))) == EXPIRED
-
-
-async def test_an_unknown_length_reserves_in_steps(download: Setup, host: Host) -> None:
+async def test_an_unknown_length_reserves_in_steps(download: Downloading, host: Host) -> None:
     size = RESERVE_BYTES + (1 << 20)
 
     async def endless(_: Asked, writer: asyncio.StreamWriter) -> None:
@@ -423,7 +273,7 @@ async def test_an_unknown_length_reserves_in_steps(download: Setup, host: Host) 
     assert download.told[0] == (0, None)
 
 
-async def test_without_room_not_a_byte_is_written(download: Setup, host: Host) -> None:
+async def test_without_room_not_a_byte_is_written(download: Downloading, host: Host) -> None:
     async def full(size: int) -> None:
         raise errors.ModelTooLarge(f"{size}")
 
@@ -434,138 +284,8 @@ async def test_without_room_not_a_byte_is_written(download: Setup, host: Host) -
     assert (download.folder / PART).stat().st_size == 0
 
 
-async def killed(url: str, folder: Path) -> None:
-    """Kill a process once it has noted some of a download."""
-    child = await asyncio.create_subprocess_exec(sys.executable, "-c", CHILD, url, str(folder))
-    try:
-        noted = folder / JOURNAL
-        await wait_until(noted.exists, description="some is noted", timeout=30)
-    finally:
-        child.send_signal(signal.SIGKILL)
-        await child.wait()
-
-
-async def test_a_kill_costs_a_part_at_most(download: Setup, host: Host) -> None:
-    never = asyncio.Event()
-    whole = ranged(LARGE)
-
-    async def stops(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        await ranged(LARGE, cut=12 << 20)(asked, writer)
-        await never.wait()
-
-    await killed(host.on("/x", first_then(stops, stops)), download.folder)
-    never.set()
-    asked_before = len(host.asked)
-
-    assert is_whole(await download(host.on("/x", whole)), LARGE)
-    again = host.asked[asked_before]
-    assert again.headers["if-range"] == '"1"'
-    assert again.start >= 4 << 20
-
-
-async def resumed(download: Setup, host: Host) -> int:
-    """Return the byte that a new run asks from."""
-    before = len(host.asked)
-    assert is_whole(await download(host.on("/x", ranged(SMALL))), SMALL)
-    return host.asked[before].start
-
-
-@pytest.fixture
-async def broken(download: Setup, host: Host) -> Setup:
-    """Half of a file, and its journal."""
-    await download.failed(host.on("/x", ranged(SMALL, cut=HALF), says("HTTP/1.1 500 Oops")))
-    return download
-
-
-async def test_after_a_power_cut_only_what_was_synced_counts(broken: Setup, host: Host) -> None:
-    assert broken.journal()["boot"] == journal.boot_id()
-    broken.tamper(boot="another", synced=[[0, 1000]])
-
-    assert await resumed(broken, host) == 1000
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"format": 2},
-        {"url": "0" * 64},
-        {"written": [[0, HALF + 1]]},
-        {"written": [[0, 10], [5, 20]]},
-        {"written": [[0]]},
-        {"written": "all"},
-        {"size": HALF - 1},
-        {"boot": "another"},
-    ],
-)
-async def test_a_journal_of_no_use_is_begun_again(
-    broken: Setup, host: Host, changes: dict[str, Any]
-) -> None:
-    broken.tamper(**changes)
-
-    assert await resumed(broken, host) == 0
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"\0" * 200, b"\xff\xfe"])
-async def test_a_journal_that_is_damaged_is_begun_again(
-    broken: Setup, host: Host, content: bytes
-) -> None:
-    (broken.folder / JOURNAL).write_bytes(content)
-
-    assert await resumed(broken, host) == 0
-
-
-async def test_a_part_that_is_gone_or_short_is_begun_again(broken: Setup, host: Host) -> None:
-    os.truncate(broken.folder / PART, HALF - 1)
-
-    assert await resumed(broken, host) == 0
-
-
-async def test_another_version_is_begun_again_by_the_next_run(broken: Setup, host: Host) -> None:
-    other = OTHER[: 1 << 20]
-
-    assert is_whole(await broken(host.on("/x", ranged(other, version='"2"'))), other)
-
-
-async def test_no_url_stands_in_a_journal(download: Setup, host: Host) -> None:
-    url = host.on("/x", ranged(SMALL, cut=HALF), says("HTTP/1.1 500 Oops"))
-
-    await download.failed(f"{url}?token=secret".replace("//", "//u:secret@"))
-
-    assert "secret" not in (download.folder / JOURNAL).read_text()
-
-
-async def test_discarding_leaves_nothing(broken: Setup) -> None:
-    discard(broken.folder, STEM)
-    discard(broken.folder, STEM)
-
-    assert list(broken.folder.iterdir()) == []
-
-
-def can_mount(folder: Path) -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    mounting = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", str(folder)]
-    return subprocess.run(mounting, capture_output=True, check=False).returncode == 0
-
-
-async def test_a_full_disk_is_named(host: Host, tmp_path: Path) -> None:
-    if not can_mount(tmp_path):
-        pytest.skip("needs user namespaces to mount a small disk")
-    script = 'mount -t tmpfs -o size=6m none "$2" && exec "$3" -c "$4" "$1" "$2"'
-    url = host.on("/x", ranged(LARGE, wait=when(host, 3)))
-    child = await asyncio.create_subprocess_exec(
-        *("unshare", "-rm", "sh", "-c", script, "sh", url, str(tmp_path)),
-        *(sys.executable, CHILD),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    told, _ = await child.communicate()
-
-    assert told.decode().startswith("storage_full The disk is full: CACHE_DIR has no room left.")
-    assert str(tmp_path) not in told.decode()
-
-
 @pytest.mark.parametrize("seed", range(4))
-async def test_a_host_of_many_moods(download: Setup, host: Host, seed: int) -> None:
+async def test_a_host_of_many_moods(download: Downloading, host: Host, seed: int) -> None:
     chance = random.Random(seed)
 
     async def moody(asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -611,7 +331,7 @@ async def test_a_faster_way_is_taken_where_there_is_one(
     host: Host, tmp_path: Path, is_open: bool
 ) -> None:
     url = host.on("/x", ranged(SMALL))
-    setup = Setup(tmp_path)
+    setup = Downloading(tmp_path)
     order = setup.order(url)
     http = WholeHost(NetworkGuard(("127.0.0.0/8",)), proxies={})
     http.is_open = is_open
@@ -630,7 +350,7 @@ async def test_what_is_here_already_is_gone_on_with(host: Host, tmp_path: Path) 
     (tmp_path / PART).write_bytes(b"some")
     http = WholeHost(NetworkGuard(("127.0.0.0/8",)), proxies={})
     async with http.open():
-        arrival = await Downloader(Only(http)).run(Setup(tmp_path).order(url))
+        arrival = await Downloader(Only(http)).run(Downloading(tmp_path).order(url))
 
     assert arrival.path.read_bytes() == SMALL
     assert host.asked
