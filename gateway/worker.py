@@ -24,6 +24,8 @@ _SWEEP_EVERY_S = 1.0
 _BACK_OFF_S = 1.0
 _PAUSE_S = 0.1
 _LONGEST_WAIT_S = 30.0
+#: Seconds of a drain in which a job whose files are there gets into ComfyUI.
+_ARRIVAL_S = 2.0
 #: Characters of a failed job's reason in the log; its record has it whole.
 _REASON_LENGTH = 1000
 
@@ -348,7 +350,11 @@ class Worker:
         tasks = [found.task for found in self._running.values()]
         if tasks:
             logger.info("draining", running=len(tasks), timeout=timeout)
-            await asyncio.wait(tasks, timeout=timeout)
+            await asyncio.wait(tasks, timeout=min(timeout, _ARRIVAL_S))
+            # Whoever stops the gateway waits for the GPU, and for no download.
+            for job_id in self._fetching_still():
+                self._cancel(job_id, errors.Draining())
+            await asyncio.wait(tasks, timeout=max(0.0, timeout - _ARRIVAL_S))
         for job_id in list(self._running):
             self._cancel(job_id, errors.Draining())
         left = [found.task for found in self._running.values()]
@@ -357,6 +363,12 @@ class Worker:
         for task in self._preparing.values():
             task.cancel()
         await asyncio.gather(*self._preparing.values(), return_exceptions=True)
+
+    def _fetching_still(self) -> list[str]:
+        """Return the jobs whose turn came, and that ComfyUI has not been sent yet."""
+        arriving = [found for job_id, found in self._running.items() if job_id in self._arriving]
+        # What is being delivered again after a restart is never sent.
+        return [found.lease.job.id for found in arriving if not found.lease.job.result]
 
 
 def _reason(job: Job) -> errors.GatewayError:

@@ -167,6 +167,30 @@ async def test_a_stop_lets_jobs_wait_for_the_next_start(place: Place, host: Host
         assert len(await second.jobs("succeeded")) == 1
 
 
+async def test_a_stop_waits_for_no_model_of_a_job_whose_turn_has_come(
+    place: Place, host: Host
+) -> None:
+    url = serve(host, "vanished")
+    slow = {"COMFY_QUEUE_DEPTH": "1", "DRAIN_TIMEOUT_S": "60"}
+    async with gateway(place, "--slow 0.2", **slow, **LOCAL) as found:
+        ahead = found.begin(picture())
+        await found.until_begun()
+        late = found.begin(decoding(url), id="late")
+        await wait_until(cached(found, url).exists, description="it is fetched ahead of its turn")
+        cached(found, url).unlink()
+        served(host, url).held_at = SIZE // 2
+        before = asked(host, url)
+        await wait_until(lambda: asked(host, url) > before, description="it is fetched again")
+        assert (await ahead).status == 200
+        found.terminate()
+        assert await found.exit_status() == 0
+        assert (await late).body["code"] == "draining"
+    served(host, url).gate.set()
+    async with gateway(place, **LOCAL) as second:
+        job = await second.until_state("late", "succeeded", "failed")
+        assert (job["state"], job["attempt"]) == ("succeeded", 1), job
+
+
 async def test_a_cache_of_another_sidecar_with_a_file_cut_short(place: Place, host: Host) -> None:
     whole, cut = serve(host, "whole", 1), serve(host, "cut", 2)
     folder = place.folder / "cache_dir"
