@@ -46,6 +46,19 @@ class Preparation:
             self._library.loosen(holder)
         return graph.with_inputs(workflow, weights | files)
 
+    def is_at_hand(
+        self, workflow: graph.Graph, models: Sequence[ModelInput], given: list[Credential]
+    ) -> bool:
+        """Whether there is nothing to wait for: weights alone, all of them in the cache."""
+        weights = {(one["node_id"], one["name"]) for one in models}
+        is_listed = any(True for _ in graph.directory_lists(workflow))
+        if is_listed or any(
+            graph.is_url(ref.value) and (ref.node_id, ref.name) not in weights
+            for ref in graph.media_refs(workflow)
+        ):
+            return False
+        return all(map(self._library.is_at_hand, _wants(models, given)))
+
     async def secure(
         self, models: Sequence[ModelInput], given: list[Credential], holder: str
     ) -> Edits:
@@ -55,15 +68,7 @@ class Preparation:
         """
         if not models:
             return {}
-        wants = [
-            Want(
-                url=one["url"],
-                folder=one["folder"],
-                auth=credentials.matching(given, one["url"]),
-                location=graph.InputRef(one["node_id"], one["name"], one["url"]).location,
-            )
-            for one in models
-        ]
+        wants = _wants(models, given)
         brought = await self._library.bring(wants, holder)
         return {
             (one["node_id"], one["name"]): found.name
@@ -115,6 +120,18 @@ class Preparation:
         ]
         work += [listed(node_id, entries) for node_id, entries in graph.directory_lists(workflow)]
         return dict(await _together(*work))
+
+
+def _wants(models: Sequence[ModelInput], given: list[Credential]) -> list[Want]:
+    return [
+        Want(
+            url=one["url"],
+            folder=one["folder"],
+            auth=credentials.matching(given, one["url"]),
+            location=graph.InputRef(one["node_id"], one["name"], one["url"]).location,
+        )
+        for one in models
+    ]
 
 
 async def _together(*work: Coroutine[Any, Any, Any]) -> list[Any]:

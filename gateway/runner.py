@@ -108,6 +108,13 @@ class Runner:
         metrics.prepare_seconds.observe(seconds)
         return Prepared(workflow, seconds)
 
+    def is_at_hand(self, job: Job) -> bool:
+        """Whether a job has nothing to fetch any more; raises CredentialsLost."""
+        if job.result:
+            return True
+        given = self._vault.of(job).credentials
+        return self._preparation.is_at_hand(job.graph, job.models, given)
+
     def _bind(self, job: Job, workflow: graph.Graph) -> graph.Graph:
         own = graph.with_prefixes(workflow, job.id, prepend=self._prepend)
         return graph.made_unique(own, job.id, self._comfy.catalog.output_classes)

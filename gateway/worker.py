@@ -180,6 +180,9 @@ class Worker:
 
     async def _fetch(self, job: Job) -> Prepared:
         try:
+            if self._runner.is_at_hand(job):
+                # Not behind others that fetch for hours.
+                return await self._runner.prepare(job)
             async with self._fetching:
                 return await self._runner.prepare(job)
         finally:

@@ -219,6 +219,11 @@ class Cache:
             self._access.note_accepted(stem, wanted)
         return file, not is_anothers
 
+    def is_at_hand(self, wanted: Wanted) -> bool:
+        """Whether a file is there, as far as is known without a look at the disk."""
+        file = self._index.of_stem(names.stem(wanted.url))
+        return file is not None and not file.is_doomed and self._may_serve(file, wanted)
+
     def loosen(self, holder: str) -> None:
         """Keep what a holder needs only while there is room: its turn has not come."""
         self._pins.loosen(holder)

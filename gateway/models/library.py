@@ -81,6 +81,10 @@ class Library:
             for want, part in zip(wants, parts, strict=True)
         ]
 
+    def is_at_hand(self, want: Want) -> bool:
+        """Whether there is nothing to fetch; False where that is not known at once."""
+        return not self._repositories.holds(want) and self.cache.is_at_hand(want.file)
+
     async def _learn(self, folder: str) -> None:
         paths = await self._ask_paths(folder)
         if paths:

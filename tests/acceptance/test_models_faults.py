@@ -358,6 +358,19 @@ class TestNeighbours:
             served(host, url).gate.set()
         assert {(await one).status for one in waits} == {200}
 
+    async def test_slow_models_keep_no_job_waiting_whose_own_are_there(
+        self, running: Gateway, host: Host
+    ) -> None:
+        there = serve(host, "there")
+        await assert_runs(running, there)
+        urls = [serve(host, f"slow-{n}", n, held_at=SIZE // 2) for n in range(4)]
+        waits = [running.begin(decoding(url)) for url in urls]
+        await until_asked(host, *urls)
+        await asyncio.wait_for(assert_runs(running, there), 10)
+        for url in urls:
+            served(host, url).gate.set()
+        assert {(await one).status for one in waits} == {200}
+
     async def test_who_is_being_delivered_keeps_nobody_from_a_model(
         self, place: Place, host: Host
     ) -> None:
