@@ -110,7 +110,9 @@ class Held:
             held, self._file = self._file, None
         if held is not None:
             _PULSE.remove(self)
-            os.close(held)
+            # A network disk tells here of what it could not write: nothing depends on it any more.
+            with contextlib.suppress(OSError):
+                os.close(held)
             # What cannot be removed is taken over: it is not among those that live.
             with contextlib.suppress(OSError):
                 end(self._path, self.token, self._lease_s)

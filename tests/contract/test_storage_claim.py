@@ -408,3 +408,22 @@ async def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
     with pytest.raises(NotADirectoryError):
         async with claim(tmp_path / "file", "x"):
             pass
+
+
+async def test_a_disk_that_fails_at_the_close_leaves_no_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = os.close
+
+    def failing(file: int) -> None:
+        status = os.fstat(file)
+        close(file)
+        if (tmp_path / "x.claim").exists() and status.st_ino == found.st_ino:
+            raise OSError(errno.EIO, "Input/output error")
+
+    async with claim(tmp_path, "x"):
+        found = (tmp_path / "x.claim").stat()
+        monkeypatch.setattr(os, "close", failing)
+    monkeypatch.undo()
+
+    assert not list(tmp_path.iterdir())
