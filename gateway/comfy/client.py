@@ -16,6 +16,7 @@ import orjson
 from gateway import errors, graph, metrics
 from gateway.comfy import events
 from gateway.comfy.attempt import Attempt, Execution, FileRef, Progress
+from gateway.comfy.calls import Calls
 from gateway.comfy.nodes import Catalog
 from gateway.comfy.refusal import refused, without_tracebacks
 from gateway.log import logger
@@ -42,8 +43,7 @@ class Comfy:
         """`on_hang` restarts ComfyUI; `stall_s` without any change is a hang, seconds."""
         self.catalog = catalog
         self.client_id = uuid.uuid4().hex
-        self._url = url
-        self._session = session
+        self._calls = Calls(url, session)
         self._stall_s = stall_s
         self._on_hang = on_hang
         self._attempts: dict[str, Attempt] = {}
@@ -102,11 +102,11 @@ class Comfy:
     async def refresh(self, classes: set[str] | None = None) -> None:
         """Read /object_info anew, or only some classes of it."""
         if classes is None:
-            self.catalog.replace(await self._json("GET", "/object_info"))
+            self.catalog.replace(await self._calls.json("GET", "/object_info"))
             return
         for name in classes:
             if "/" not in name and name not in (".", ".."):
-                self.catalog.update(await self._json("GET", f"/object_info/{name}"))
+                self.catalog.update(await self._calls.json("GET", f"/object_info/{name}"))
 
     # Attempts
 
@@ -155,7 +155,7 @@ class Comfy:
             "client_id": self.client_id,
             **({"extra_data": extra_data} if extra_data else {}),
         }
-        post = asyncio.create_task(self._post_prompt(orjson.dumps(body)))
+        post = asyncio.create_task(self._calls.prompt(orjson.dumps(body)))
         # ComfyUI may die, or be declared hung, before it answers.
         either: set[asyncio.Future[Any]] = {post, attempt.result}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -178,19 +178,6 @@ class Comfy:
             raise errors.ExecutionFailed(f"ComfyUI answered {status} when it was given the graph.")
         self._accepted(attempt, answer)
 
-    async def _post_prompt(self, body: bytes) -> tuple[int, dict[str, Any]]:
-        headers = {"Content-Type": "application/json"}
-        timeout = aiohttp.ClientTimeout(total=None, connect=10)
-        async with self._session.post(
-            f"{self._url}/prompt", data=body, headers=headers, timeout=timeout
-        ) as response:
-            raw = await response.read()
-        try:
-            answer = events.parse_json(raw)
-        except ValueError:
-            answer = {}
-        return response.status, answer if isinstance(answer, dict) else {}
-
     async def _lost_answer(self, attempt: Attempt, failure: Exception) -> None:
         # Whether ComfyUI took the prompt is unknown: its queue tells, and when ComfyUI died the
         # supervisor will say so. The answer itself carries nothing that frames do not.
@@ -208,21 +195,13 @@ class Comfy:
             attempt.prompt_id = given
             self._attempts[given] = attempt
 
-    async def interrupt(self, prompt_id: str) -> None:
-        """Take a prompt out of ComfyUI's queue, or interrupt it while it runs."""
-        await self._json("POST", "/queue", {"delete": [prompt_id]})
-        running, _ = await self._queue()
-        if prompt_id in running:
-            # Old cores ignore prompt_id and interrupt whatever runs, which here is the same.
-            await self._json("POST", "/interrupt", {"prompt_id": prompt_id})
-
     async def _abandon(self, attempt: Attempt) -> None:
         """See to it that ComfyUI ends a prompt nobody waits for; its place is taken till then."""
         pause = 0.1
         while not attempt.over.is_set() and attempt.prompt_id in self._attempts:
             try:
-                await self.interrupt(attempt.prompt_id)
-                running, pending = await self._queue()
+                await self._calls.interrupt(attempt.prompt_id)
+                running, pending = await self._calls.queue()
                 if attempt.prompt_id not in running | pending:
                     break
             except (aiohttp.ClientError, OSError, ValueError) as failure:
@@ -258,12 +237,7 @@ class Comfy:
         pause = 0.05
         while True:
             try:
-                async with self._session.ws_connect(
-                    f"{self._url}/ws",
-                    params={"clientId": self.client_id},
-                    heartbeat=30,
-                    max_msg_size=0,
-                ) as socket:
+                async with self._calls.socket(self.client_id) as socket:
                     self._socket = socket
                     pause = 0.05
                     self._connected.set()
@@ -332,7 +306,7 @@ class Comfy:
             return 0
         try:
             async with asyncio.timeout(10):
-                queue = await self._queue()
+                queue = await self._calls.queue()
                 if queue != self._queue_seen:
                     self._queue_seen = queue
                     self._alive_at = time.monotonic()
@@ -367,7 +341,7 @@ class Comfy:
         attempt.over.clear()
 
     async def _restored(self, attempt: Attempt) -> bool:
-        history = await self._json("GET", f"/history/{attempt.prompt_id}")
+        history = await self._calls.json("GET", f"/history/{attempt.prompt_id}")
         entry = history.get(attempt.prompt_id)
         if not isinstance(entry, dict):
             return False
@@ -386,33 +360,6 @@ class Comfy:
             )
             if batch:
                 try:
-                    await self._json("POST", "/history", {"delete": batch})
+                    await self._calls.json("POST", "/history", {"delete": batch})
                 except (aiohttp.ClientError, OSError, ValueError) as failure:
                     logger.debug("history was not deleted", error=str(failure)[:200])
-
-    async def _queue(self) -> tuple[set[str], set[str]]:
-        found = await self._json("GET", "/queue")
-        return _ids(found.get("queue_running")), _ids(found.get("queue_pending"))
-
-    async def _json(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        data = None if body is None else orjson.dumps(body)
-        timeout = aiohttp.ClientTimeout(total=30)
-        async with self._session.request(
-            method,
-            self._url + path,
-            data=data,
-            headers={"Content-Type": "application/json"},
-            timeout=timeout,
-        ) as response:
-            raw = await response.read()
-        found = events.parse_json(raw) if raw else {}
-        return found if isinstance(found, dict) else {}
-
-
-def _ids(entries: Any) -> set[str]:
-    # An entry is [number, prompt_id, prompt, extra_data, outputs].
-    return {
-        entry[1]
-        for entry in entries or []
-        if isinstance(entry, list) and len(entry) > 1 and isinstance(entry[1], str)
-    }
