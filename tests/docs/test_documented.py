@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import typer.main
 
-from gateway import errors, metrics, schemas
+from gateway import errors, metrics, models, schemas, storage
 from gateway.api.descriptions import OPERATIONS
 from gateway.api.routes import TABLE
 from gateway.cli.commands import app
@@ -176,3 +178,11 @@ class TestCommands:
             if name.startswith("-") and name != "--help"
         }
         assert told == known
+
+
+@pytest.mark.parametrize("room", [models, storage], ids=["models", "storage"])
+def test_a_room_s_first_words_name_every_module_in_it(room: ModuleType) -> None:
+    told = set(re.findall(r"\w+", room.__doc__ or ""))
+    there = {path.stem for path in Path(room.__path__[0]).glob("*.py")} - {"__init__"}
+
+    assert there - told == set()
