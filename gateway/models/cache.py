@@ -93,6 +93,7 @@ class Cache:
         stem = names.stem(wanted.url)
         is_new = self._pins.pin(stem, holder)
         try:
+            await self._room.announce()
             return self._at_hand(stem, wanted) or await self._brought(stem, wanted, holder)
         except BaseException:
             self._drop([stem] if is_new else [], holder)
@@ -106,6 +107,7 @@ class Cache:
         stems = [names.stem(wanted.url) for wanted in wants]
         new = {stem for stem in stems if self._pins.pin(stem, holder)}
         try:
+            await self._room.announce()
             found = list(map(self._at_hand, stems, wants))
             while None in found:
                 lacking = [one for one, at_hand in zip(wants, found, strict=True) if not at_hand]

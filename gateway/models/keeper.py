@@ -65,13 +65,10 @@ class Keeper:
                     await self._stirred.wait()
             self._stirred.clear()
             # At once: another process may be about to evict what is in use from now on.
-            await self._write_pins()
+            await self._room.tell_others()
+            await self._room.look_around()
             await asyncio.sleep(_GATHER_S)
             await self._write_back()
-
-    async def _write_pins(self) -> None:
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(self._peers.write, self._room.pinned(), self._room.recent())
 
     async def _write_back(self) -> None:
         await asyncio.to_thread(self._shelf.touch, self._uses.take())

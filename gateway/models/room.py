@@ -60,6 +60,8 @@ class Room:
         self._seats = Seats(index, pins, uses, limit)
         self._lock = asyncio.Lock()
         self._round = asyncio.Event()
+        #: Whether another process shares the folder, as it was at the last look.
+        self._is_shared = False
         #: Called with each file that is removed.
         self.on_removed: Callable[[File], None] = lambda file: None
 
@@ -190,6 +192,20 @@ class Room:
         """Return the stems that other processes had better not evict."""
         return self._seats.recent()
 
+    async def announce(self) -> None:
+        """Tell the others what is held, before anyone relies on it; free where there are none."""
+        if self._is_shared:
+            await self.tell_others()
+
+    async def tell_others(self) -> None:
+        """Tell other processes what is in use here."""
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._peers.write, self.pinned(), self.recent())
+
+    async def look_around(self) -> None:
+        """Find out whether another process shares the folder."""
+        self._is_shared = (await asyncio.to_thread(self._peers.read)).is_shared
+
     async def _granted(self, seat: Seat, total: int) -> bool:
         async with self._alone():
             while True:
@@ -212,6 +228,7 @@ class Room:
 
     async def _surveyed(self) -> tuple[Survey, InUse]:
         in_use = await asyncio.to_thread(self._peers.read)
+        self._is_shared = in_use.is_shared
         listing = await asyncio.to_thread(self._shelf.listing, is_shared=in_use.is_shared)
         if listing is not None:
             await self._catch_up(listing)
@@ -287,7 +304,7 @@ class Room:
     async def _removed(self, files: list[File], *, if_unused: bool) -> list[File]:
         if not files:
             return []
-        became = await asyncio.to_thread(self._shelf.remove, files, if_unused=if_unused)
+        became = await asyncio.to_thread(self._removed_now, files, if_unused=if_unused)
         gone = []
         for file in files:
             used_at = became[file.name]
@@ -299,6 +316,14 @@ class Room:
             self.on_removed(file)
         self._count()
         return gone
+
+    def _removed_now(self, files: list[File], *, if_unused: bool) -> dict[str, float | None]:
+        # Others may have taken one up since the plan was made: they say so first, and then look.
+        is_asked = if_unused and self._is_shared
+        pinned = self._peers.read().pinned if is_asked else frozenset()
+        kept = {file.name: time.time() for file in files if file.stem in pinned}
+        free = [file for file in files if file.name not in kept]
+        return kept | self._shelf.remove(free, if_unused=if_unused)
 
     def _enter(self, file: File) -> None:
         self._index.add(file)

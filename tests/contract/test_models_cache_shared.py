@@ -170,6 +170,25 @@ async def test_a_use_by_another_process_counts_as_a_use(host: Host, tmp_path: Pa
     assert kept == {names.stem(urls[0]), names.stem(urls[2])}
 
 
+async def test_a_file_is_in_use_for_others_from_the_moment_it_was_handed_out(
+    host: Host, tmp_path: Path
+) -> None:
+    urls = [host.on(f"/{at}.safetensors", safetensors(MB, at)) for at in range(3)]
+    async with caching(tmp_path, 2 * MB) as one, caching(tmp_path, 2 * MB) as other:
+        for url in urls[:2]:
+            await get(one, url, url)
+            one.cache.release(url)
+        # Since the other one looked nothing was written down but what came before this:
+        with contextlib.suppress(errors.ModelTooLarge):
+            await get(other, host.on("/large.safetensors", safetensors(4 * MB)))
+        for _ in range(2):
+            # Twice, since what is told is gathered for a while after the first time.
+            found = await get(one, urls[0], "running")
+        await get(other, urls[2], "another")
+        assert found.path.exists()
+        assert names.stem(urls[1]) not in {name[:32] for name in other.files()}
+
+
 async def test_two_caches_whose_jobs_hold_and_wait_both_get_through(
     host: Host, tmp_path: Path
 ) -> None:
