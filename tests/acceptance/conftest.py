@@ -46,6 +46,15 @@ class Answer:
         return f"{self.json['error']} {self.json.get('hint', '')}"
 
 
+def refused(answer: Answer, status: int, code: str, *says: str) -> dict[str, Any]:
+    """Check a refusal, and that its sentence and hint name all of `says`; return it."""
+    found = answer.json
+    assert (answer.status, found["code"]) == (status, code), found
+    for text in says:
+        assert text in answer.told
+    return found
+
+
 @dataclass
 class Gateway:
     """A gateway as a process of its own; no answer of it may show what only its log may hold."""

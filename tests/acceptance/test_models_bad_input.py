@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.acceptance.conftest import Answer, Gateway
-from tests.acceptance.test_bad_input import refused
+from tests.acceptance.conftest import Answer, Gateway, refused
 from tests.acceptance.weights import cached_name, download, files, link
 from tests.contract.providers.servers import BUCKET, Servers
 from tests.hosts import (

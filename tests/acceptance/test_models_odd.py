@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 from tests.acceptance.conftest import Gateway as Shared
+from tests.acceptance.conftest import refused
 from tests.acceptance.faulty import Place, gateway
-from tests.acceptance.test_bad_input import refused
 from tests.acceptance.weights import cached_name
 from tests.cache_stand import GB, Host, hosting
 from tests.waiting import wait_until
