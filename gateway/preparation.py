@@ -39,7 +39,7 @@ class Preparation:
         """
         try:
             weights, files = await _together(
-                self.secure(models, given, holder),
+                self._brought(models, given, holder, is_ahead=True),
                 self._fetch_inputs(workflow, models, given, holder),
             )
         finally:
@@ -66,18 +66,28 @@ class Preparation:
 
         For a job whose turn has come: what was evicted while it waited is fetched again.
         """
+        return await self._brought(models, given, holder, is_ahead=False)
+
+    async def _brought(
+        self,
+        models: Sequence[ModelInput],
+        given: list[Credential],
+        holder: str,
+        *,
+        is_ahead: bool,
+    ) -> Edits:
         if not models:
             return {}
         wants = _wants(models, given)
-        brought = await self._library.bring(wants, holder)
+        brought = await self._library.bring(wants, holder, is_ahead=is_ahead)
         return {
             (one["node_id"], one["name"]): found.name
             for one, found in zip(models, brought, strict=True)
         }
 
-    def loosen(self, holder: str) -> None:
-        """Keep the weights only while there is room: ComfyUI does not need them now."""
-        self._library.loosen(holder)
+    def release_weights(self, holder: str) -> None:
+        """Let go of the weights: ComfyUI does not need them now."""
+        self._library.release(holder)
 
     def release(self, holder: str) -> None:
         """Let go of what the job needed."""

@@ -82,7 +82,7 @@ class Runner:
             execution = await self._execute(job, workflow, callbacks)
         finally:
             # What is delivered, or goes back to the queue, keeps no other job from its weights.
-            self._preparation.loosen(job.id)
+            self._preparation.release_weights(job.id)
         done_at = time.time()
         metrics.execute_seconds.observe(done_at - sent_at)
         try:

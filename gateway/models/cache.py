@@ -99,12 +99,16 @@ class Cache:
             self._drop([stem] if is_new else [], holder)
             raise
 
-    async def get_all(self, wants: Sequence[Wanted], holder: str) -> list[Cached]:
+    async def get_all(
+        self, wants: Sequence[Wanted], holder: str, *, is_ahead: bool = False
+    ) -> list[Cached]:
         """Return the files of a job, fetched in parallel, all there at once; raises as `get`.
 
+        With `is_ahead` the holder's turn has not come: it waits for room that earlier ones hold.
         While one of them waits for room, one who has waited longer may take the others.
         """
         stems = [names.stem(wanted.url) for wanted in wants]
+        self._pins.set_ahead(holder, is_ahead)
         new = {stem for stem in stems if self._pins.pin(stem, holder)}
         try:
             await self._room.announce()

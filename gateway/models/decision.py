@@ -39,7 +39,8 @@ def decide(books: Books, total: int, url: str) -> list[Candidate] | None:
     _check_limit(books, total, url)
     most = Hold.WAITING if books.may_take else Hold.QUEUED
     lacking_disk = total - books.at_hand - books.free
-    if lacking_disk > 0 and eviction_plan(books.candidates(), lacking_disk, most) is None:
+    # What jobs have that come first will be let go: that is worth waiting for.
+    if lacking_disk > 0 and eviction_plan(books.candidates(), lacking_disk, Hold.EARLIER) is None:
         raise errors.StorageFull(
             f"The disk has no room for {url}: {human(total - books.at_hand)} are needed, "
             f"{human(max(books.free, 0))} are free, and what could be evicted does not suffice.",

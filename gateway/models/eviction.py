@@ -15,8 +15,10 @@ class Hold(IntEnum):
     QUEUED = 1
     #: Only jobs need it that themselves wait for room.
     WAITING = 2
+    #: A job that comes first waits for its turn with it.
+    EARLIER = 3
     #: It is in use: it stays.
-    FIRM = 3
+    FIRM = 4
 
 
 @dataclass(frozen=True)

@@ -63,17 +63,20 @@ class Library:
                 location=want.location,
             )
 
-    async def bring(self, wants: Sequence[Want], holder: str) -> list[Brought]:
+    async def bring(
+        self, wants: Sequence[Want], holder: str, *, is_ahead: bool = False
+    ) -> list[Brought]:
         """Return what ComfyUI lists now, in the order of `wants`; fetched in parallel.
 
-        The files are kept until `release(holder)`. Raises ModelNotFetched, ModelInvalid,
+        The files are kept until `release(holder)`. With `is_ahead` the holder's turn has not come:
+        it waits for room that earlier ones hold. Raises ModelNotFetched, ModelInvalid,
         ModelTooLarge, CredentialsRefused, LinkOccupied, InvalidInput, StorageFull.
         """
         parts = [await self._parts(want) for want in wants]
         for folder in {want.folder for want in wants if not self.links.knows(want.folder)}:
             await self._learn(folder)
         files = [file for part in parts for file in part]
-        found = await self.cache.get_all([file.file for file in files], holder)
+        found = await self.cache.get_all([file.file for file in files], holder, is_ahead=is_ahead)
         await self._link_all(list(zip(files, found, strict=True)))
         rest = iter(found)
         return [

@@ -14,6 +14,8 @@ class Pins:
         self._loose: dict[str, set[str]] = {}
         self._stems: dict[str, set[str]] = {}
         self._ages: dict[str, int] = {}
+        #: Who asks ahead of its turn.
+        self._ahead: set[str] = set()
         self._count = itertools.count()
 
     def pin(self, stem: str, holder: str) -> bool:
@@ -25,6 +27,14 @@ class Pins:
         is_new = holder not in firm
         firm.add(holder)
         return is_new
+
+    def set_ahead(self, holder: str, is_ahead: bool) -> None:
+        """Note whether a holder asks ahead of its turn."""
+        (self._ahead.add if is_ahead else self._ahead.discard)(holder)
+
+    def is_ahead(self, stem: str) -> bool:
+        """Whether all who hold a stem firmly ask ahead of their turn."""
+        return self._firm.get(stem, set()) <= self._ahead
 
     def loosen(self, holder: str) -> None:
         """Hold everything of a holder only while there is room."""
@@ -41,6 +51,7 @@ class Pins:
         if not held:
             self._stems.pop(holder, None)
             self._ages.pop(holder, None)
+            self._ahead.discard(holder)
 
     def release(self, holder: str) -> None:
         """Let go of everything of a holder."""
@@ -58,6 +69,10 @@ class Pins:
     def is_loose(self, stem: str) -> bool:
         """Whether anyone holds a stem loosely."""
         return stem in self._loose
+
+    def loose(self, stem: str) -> frozenset[str]:
+        """Return who holds a stem loosely."""
+        return frozenset(self._loose.get(stem, ()))
 
     def holders(self, stem: str) -> list[str]:
         """Return everyone who holds a stem."""

@@ -66,11 +66,15 @@ class Seats:
         }
         leftovers = self.leftovers(survey)
         robbable = self._robbable(seat)
+        # Ahead of its turn, a job takes nothing from those that come first: it would be fetched
+        # again before this one runs.
+        after = self._age(seat) if self._pins.is_ahead(seat.stem) else None
 
         def candidates() -> Iterator[Candidate]:
             yield from (Candidate(PART + part.stem, part.size) for part in leftovers)
             for file in self._index.oldest_first():
-                yield Candidate(file.name, file.size, self._hold(file.stem, robbable, in_use))
+                hold = self._hold(file.stem, robbable, after, in_use)
+                yield Candidate(file.name, file.size, hold)
 
         on_their_way = sum(max(size, survey.size(stem)) for stem, size in promised.items())
         unwritten = sum(max(0, size - survey.allocated(stem)) for stem, size in promised.items())
@@ -108,12 +112,15 @@ class Seats:
         """Return the stems that other processes had better not evict."""
         return self._uses.recent(time.time()) | frozenset(self._pins.all_loose())
 
-    def _hold(self, stem: str, robbable: frozenset[str], in_use: InUse) -> Hold:
+    def _hold(self, stem: str, robbable: frozenset[str], after: int | None, in_use: InUse) -> Hold:
         if stem in self._seats or stem in in_use.pinned:
             return Hold.FIRM
         if self._pins.is_firm(stem):
             return Hold.WAITING if self._pins.firm(stem) <= robbable else Hold.FIRM
-        if self._pins.is_loose(stem) or stem in in_use.recent:
+        queued = self._pins.loose(stem)
+        if after is not None and any(self._pins.age(holder) < after for holder in queued):
+            return Hold.EARLIER
+        if queued or stem in in_use.recent:
             return Hold.QUEUED
         return Hold.FREE
 

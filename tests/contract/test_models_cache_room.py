@@ -102,6 +102,40 @@ async def test_loosened_files_are_evicted_last(host: Host, tmp_path: Path) -> No
     assert kept == {names.stem(urls[0]), names.stem(urls[2])}
 
 
+async def test_ahead_of_its_turn_a_job_takes_nothing_from_earlier_ones(
+    host: Host, tmp_path: Path
+) -> None:
+    urls = [host.on(f"/{at}.safetensors", safetensors(MB, at)) for at in range(2)]
+    first, second = ([Wanted(url)] for url in urls)
+    async with caching(tmp_path, MB) as place:
+        await place.cache.get_all(first, "first", is_ahead=True)
+        place.cache.loosen("first")
+        ahead = asyncio.create_task(place.cache.get_all(second, "second", is_ahead=True))
+        await wait_until(lambda: len(place.cache.downloads()) == 2, description="it has begun")
+        await asyncio.wait({ahead}, timeout=0.1)
+        assert not ahead.done()
+
+        # The first one's turn comes and goes.
+        await place.cache.get_all(first, "first")
+        place.cache.release("first")
+        await ahead
+
+    assert [host.whole(f"/{at}.safetensors") for at in range(2)] == [1, 1]
+
+
+async def test_a_job_whose_turn_has_come_takes_what_only_the_queue_needs(
+    host: Host, tmp_path: Path
+) -> None:
+    urls = [host.on(f"/{at}.safetensors", safetensors(MB, at)) for at in range(2)]
+    async with caching(tmp_path, MB) as place:
+        await place.cache.get_all([Wanted(urls[0])], "queued", is_ahead=True)
+        place.cache.loosen("queued")
+        async with asyncio.timeout(5):
+            await place.cache.get_all([Wanted(urls[1])], "running")
+
+    assert {name[:32] for name in place.files()} == {names.stem(urls[1])}
+
+
 @pytest.mark.parametrize("tells_size", [True, False])
 async def test_two_jobs_that_each_hold_and_wait_both_get_through(
     host: Host, tmp_path: Path, tells_size: bool
