@@ -23,6 +23,8 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
+from tests.acceptance.faulty import Place
+from tests.contract.providers.servers import Servers
 from tests.docs.running import ROOT, environment, free_port
 
 _START_S = 30.0
@@ -149,6 +151,20 @@ def gateway(start: Callable[..., Any]) -> Iterator[Gateway]:
     """A gateway that may fetch from this machine, and takes bodies of up to 1 MB."""
     with start(ALLOW_PRIVATE_NETWORKS="127.0.0.0/8", MAX_BODY_SIZE_MB="1") as found:
         yield found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """Where a gateway of a test's own leaves everything."""
+    return Place(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Servers of object stores, started one by one when a test first needs one."""
+    found = Servers(tmp_path_factory.mktemp("servers"))
+    yield found
+    found.close()
 
 
 def png(size: tuple[int, int] = (3, 2), color: tuple[int, int, int] = (255, 0, 0)) -> bytes:

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from pathlib import Path
 
 import pytest
 
 from tests.acceptance.faulty import Answer, Place, gateway, picture
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
 
 
 def assert_picture(answer: Answer, attempts: str = "") -> None:

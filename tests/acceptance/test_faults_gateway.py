@@ -19,11 +19,6 @@ from tests.acceptance.faulty import Answer, Gateway, Place, fill, gateway, is_li
 from tests.waiting import wait_until
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
-
-
 async def hang_up(asked: asyncio.Task[Answer]) -> None:
     asked.cancel()
     await asyncio.gather(asked, return_exceptions=True)

@@ -34,13 +34,6 @@ BUCKETS = [
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    found = Servers(tmp_path_factory.mktemp("servers"))
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
 def environ(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What an operator sets for an S3, a Google account and an Azure account."""
     account = tmp_path_factory.mktemp("google") / "account.json"

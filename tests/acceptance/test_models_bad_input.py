@@ -340,13 +340,6 @@ class TestLinks:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    found = Servers(tmp_path_factory.mktemp("servers"))
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
 def with_buckets(start: Callable[..., Any], servers: Servers) -> Iterator[Gateway]:
     with start(
         ALLOW_PRIVATE_NETWORKS="127.0.0.0/8",

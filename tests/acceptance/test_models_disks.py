@@ -24,11 +24,6 @@ LIMIT = 1_073_741
 LIMITED = {**LOCAL, "LRU_CACHE_SIZE_GB": str(LIMIT / GB)}
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
-
-
 @pytest_asyncio.fixture
 async def host() -> AsyncIterator[Host]:
     async with hosting() as found:

@@ -27,11 +27,6 @@ SIZE = 300_000
 LARGE = 50 << 20
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
-
-
 @pytest_asyncio.fixture
 async def host() -> AsyncIterator[Host]:
     async with hosting() as found:

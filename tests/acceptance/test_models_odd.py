@@ -25,11 +25,6 @@ SIZE = 300_000
 LIMITED = {**LOCAL, "LRU_CACHE_SIZE_GB": str(1_073_741 / GB)}
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
-
-
 @pytest_asyncio.fixture
 async def host() -> AsyncIterator[Host]:
     async with hosting() as found:

@@ -7,7 +7,6 @@ import base64
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -72,18 +71,6 @@ async def shelf() -> AsyncIterator[Shelf]:
     ) as found.url:
         yield found
         found.may_answer.set()
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    found = Servers(tmp_path_factory.mktemp("servers"))
-    yield found
-    found.close()
 
 
 @pytest.fixture(scope="module")
