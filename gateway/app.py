@@ -31,7 +31,6 @@ from gateway.jobs.vault import Vault
 from gateway.jobs.waiters import Waiters
 from gateway.log import logger
 from gateway.manifest import schema
-from gateway.media.destinations import azure_account
 from gateway.media.inputs import Inputs
 from gateway.media.outputs import Folders
 from gateway.media.uploads import Uploads
@@ -42,6 +41,7 @@ from gateway.models.resolver import Resolver
 from gateway.preparation import Preparation
 from gateway.provisioning import Provisioning
 from gateway.runner import Runner
+from gateway.storage.azure_account import account_url
 from gateway.storage.download import Downloader
 from gateway.storage.fetcher import Fetcher
 from gateway.storage.providers import Providers
@@ -122,7 +122,7 @@ class Gateway:
             SystemEvents.open(self.settings, self.providers.http) as self.events,
             Fetcher(self.providers).run() as self.fetcher,
         ):
-            account = azure_account(self.settings.azure_storage_connection_string)
+            account = account_url(self.settings.azure_storage_connection_string)
             self.uploads = Uploads(self.providers, notify=self.events.notify, azure_account=account)
             self.inputs = await Inputs.open(self.settings, self.fetcher)
             await self._hold_inputs()

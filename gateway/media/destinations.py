@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -149,23 +148,3 @@ def _free(name: str, taken: set[str]) -> str:
     while (candidate := f"{path.stem}_{number}{path.suffix}") in taken:
         number += 1
     return candidate
-
-
-_ENDPOINT = re.compile(r"(?i)(?:^|;)\s*BlobEndpoint=([^;]+)")
-_ACCOUNT = re.compile(r"(?i)(?:^|;)\s*AccountName=([^;]+)")
-_SUFFIX = re.compile(r"(?i)(?:^|;)\s*EndpointSuffix=([^;]+)")
-_PROTOCOL = re.compile(r"(?i)(?:^|;)\s*DefaultEndpointsProtocol=([^;]+)")
-
-
-def azure_account(connection_string: str | None) -> str | None:
-    """Return the URL of the account that a connection string names, or None."""
-    text = connection_string or ""
-    endpoint = _ENDPOINT.search(text)
-    if endpoint:
-        return endpoint[1].strip().rstrip("/")
-    account = _ACCOUNT.search(text)
-    if account is None:
-        return None
-    suffix, protocol = _SUFFIX.search(text), _PROTOCOL.search(text)
-    host = f"{account[1].strip()}.blob.{suffix[1].strip() if suffix else 'core.windows.net'}"
-    return f"{protocol[1].strip() if protocol else 'https'}://{host}"

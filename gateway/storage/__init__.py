@@ -4,7 +4,7 @@
 
 the storages        http; huggingface (hf_address, hf_errors, hf_files, hf_library, hf_upload, and
                     hf_whole with hf_program: hf_xet in a process of its own); civitai; s3, gcs and
-                    azure (azure_sas) over objectstore (objectstore_failures); file
+                    azure (azure_account, azure_sas) over objectstore (objectstore_failures); file
 on the way in       fetcher (inputs: small, one part file), download (weights: many connections,
                     resumed after a kill); both are a transfer (tried again, never stitched) with
                     its spans, pace, trials, crew and partial or partfile; journal (what of a part

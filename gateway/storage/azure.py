@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from gateway.config import Settings
 from gateway.schemas import Auth, BearerAuth, QueryAuth
 from gateway.storage import azure_sas
+from gateway.storage.azure_account import Account, account_of
 from gateway.storage.failures import TransferFailed, Verdict
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.objectstore import ObjectStoreProvider, Place, placed, split
@@ -23,47 +23,8 @@ if TYPE_CHECKING:
 
 _CONTAINER = re.compile(r"\$root|\$web|[a-z0-9](?:[a-z0-9-]{1,61}[a-z0-9])")
 _PUBLIC = re.compile(r"https://([a-z0-9]{3,24})\.blob\.core\.windows\.net", re.IGNORECASE)
-_SUFFIX = "core.windows.net"
 #: Where the library finds an account without the connection string.
 _AMBIENT = "AZURE_STORAGE_ACCOUNT_NAME"
-# Azurite's account is the same everywhere; its documentation names it.
-_EMULATOR_NAME = "devstoreaccount1"
-_EMULATOR_URL = f"http://127.0.0.1:10000/{_EMULATOR_NAME}"
-
-
-@dataclass(frozen=True)
-class Account:
-    """What a connection string says."""
-
-    name: str
-    url: str
-    key: str | None = None
-    sas: str | None = None
-    is_emulator: bool = False
-
-
-def account_of(connection_string: str | None) -> Account | None:
-    """Return the account that a connection string names; None when it names none."""
-    pairs = [part.partition("=") for part in (connection_string or "").split(";")]
-    found = {name.strip().lower(): value.strip() for name, _, value in pairs}
-    if found.get("usedevelopmentstorage", "").lower() == "true":
-        return Account(_EMULATOR_NAME, _EMULATOR_URL, is_emulator=True)
-    url = found.get("blobendpoint", "").rstrip("/")
-    name = found.get("accountname") or (urlsplit(url).hostname or "").partition(".")[0]
-    if not name:
-        return None
-    protocol = found.get("defaultendpointsprotocol", "https")
-    suffix = found.get("endpointsuffix", _SUFFIX)
-    sas = found.get("sharedaccesssignature", "").lstrip("?")
-    return Account(
-        name, url or f"{protocol}://{name}.blob.{suffix}", found.get("accountkey"), sas or None
-    )
-
-
-def account_url(settings: Settings) -> str | None:
-    """Return the URL of the operator's account, which blobs are told under."""
-    found = account_of(settings.azure_storage_connection_string)
-    return found.url if found else None
 
 
 class AzureProvider(ObjectStoreProvider):

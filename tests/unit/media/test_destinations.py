@@ -120,23 +120,3 @@ def test_nothing_to_take_out(fields: dict[str, Any]) -> None:
 )
 def test_names(given: list[str], expected: list[str]) -> None:
     assert destinations.names(given) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (None, None),
-        ("UseDevelopmentStorage=true", None),
-        ("DefaultEndpointsProtocol=https;AccountName=acc;AccountKey=a2V5", ACCOUNT),
-        (
-            "AccountName=acc;EndpointSuffix=core.chinacloudapi.cn",
-            "https://acc.blob.core.chinacloudapi.cn",
-        ),
-        (
-            "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=k==;BlobEndpoint=http://127.0.0.1:1/a/;",
-            "http://127.0.0.1:1/a",
-        ),
-    ],
-)
-def test_account(text: str | None, expected: str | None) -> None:
-    assert destinations.azure_account(text) == expected

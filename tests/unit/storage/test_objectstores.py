@@ -11,7 +11,7 @@ import pytest
 from gateway import errors
 from gateway.config import Settings
 from gateway.schemas import Auth, BearerAuth, QueryAuth, S3Auth
-from gateway.storage.azure import AzureProvider, account_of, account_url
+from gateway.storage.azure import AzureProvider
 from gateway.storage.failures import TransferFailed
 from gateway.storage.gcs import GcsProvider
 from gateway.storage.guard import NetworkGuard
@@ -152,28 +152,6 @@ def test_what_azure_lacks(
     found = azure(connection_string).is_configured("az://container/x", auth)
 
     assert found is None if told is None else found and told in found
-
-
-@pytest.mark.parametrize(
-    ("connection_string", "url"),
-    [
-        (AZURE, "https://mine.blob.core.windows.net"),
-        (f"DefaultEndpointsProtocol=http;{AZURE};EndpointSuffix=x.cn", "http://mine.blob.x.cn"),
-        (f"{AZURE};BlobEndpoint=http://127.0.0.1:1/mine/", "http://127.0.0.1:1/mine"),
-        ("UseDevelopmentStorage=true", "http://127.0.0.1:10000/devstoreaccount1"),
-        ("AccountKey=a2V5", None),
-        (None, None),
-    ],
-)
-def test_the_account_s_url(connection_string: str | None, url: str | None) -> None:
-    assert account_url(Settings(azure_storage_connection_string=connection_string)) == url
-
-
-def test_a_connection_string_s_key_keeps_its_padding() -> None:
-    found = account_of("AccountName=mine;AccountKey=YQ==")
-
-    assert found is not None
-    assert found.key == "YQ=="
 
 
 def test_an_https_url_of_azure_is_unescaped() -> None:
