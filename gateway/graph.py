@@ -52,7 +52,9 @@ MODEL_INPUTS: dict[str, dict[str, str]] = {
 #: with its cache: an output node that carries it runs again and writes files of its own.
 UNIQUE_INPUT = "comfy_gateway_job"
 
-_URL = re.compile(r"(?:https?|s3|gs|az|hf|file)://", re.IGNORECASE)
+#: How a URL begins that some storage fetches.
+SCHEMES = ("http", "https", "s3", "gs", "az", "hf", "file")
+_URL = re.compile(rf"(?:{'|'.join(SCHEMES)})://", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 PREFIX_LENGTH = 200
 NAME_BYTES = 255

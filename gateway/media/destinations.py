@@ -18,9 +18,7 @@ from gateway.schemas import (
     S3Upload,
     Upload,
 )
-from gateway.storage import address, credentials
-
-HUGGING_FACE = "https://huggingface.co"
+from gateway.storage import address, credentials, hf_address
 
 _SPECS: dict[str, type[Upload]] = {
     "s3": S3Upload,
@@ -106,7 +104,7 @@ def _hugging_face(spec: HfUpload) -> str:
     kind = "/datasets" if spec.repo_type == "dataset" else ""
     folders = [quote(part) for part in spec.directory.split("/") if part not in ("", ".")]
     revision = quote(spec.revision, safe="")
-    parts = [f"{HUGGING_FACE}{kind}", spec.repo, "resolve", revision, *folders, ""]
+    parts = [f"{hf_address.HOME}{kind}", spec.repo, "resolve", revision, *folders, ""]
     return "/".join(parts)
 
 

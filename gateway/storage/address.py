@@ -10,12 +10,12 @@ from urllib.parse import urlencode
 
 from yarl import URL
 
-from gateway import errors
+from gateway import errors, graph
 from gateway.schemas import Auth, BasicAuth, BearerAuth, HeaderAuth, QueryAuth
 
 URL_LENGTH = 8192
-_STORED = ("s3", "gs", "az", "hf", "file")
 _PORTS = {"http": 80, "https": 443}
+_STORED = set(graph.SCHEMES) - set(_PORTS)
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]+(%25[A-Za-z0-9._-]+)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SECRET = re.compile(r"(?i)token|secret|key|sig|pass|pwd|auth|cred|jwt|session")

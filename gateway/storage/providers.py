@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 from yarl import URL
 
-from gateway import errors
+from gateway import errors, graph
 from gateway.config import Settings
 from gateway.schemas import Auth
 from gateway.storage import address
@@ -112,7 +112,7 @@ class Providers:
         if scheme not in ("http", "https"):
             raise errors.InvalidInput(
                 f"{address.shown(url)} is not a URL that can be fetched.",
-                hint=f"A URL begins with {', '.join(f'{name}://' for name in _SCHEMES)}.",
+                hint=f"A URL begins with {', '.join(f'{name}://' for name in graph.SCHEMES)}.",
             )
         if hf_address.matches(url, self._settings.hf_endpoint):
             return "huggingface"
@@ -123,7 +123,6 @@ class Providers:
         return _MAKERS[name](self._settings, self._guard, self._http)
 
 
-_SCHEMES = ("http", "https", "s3", "gs", "az", "hf", "file")
 _BY_SCHEME: dict[str, ProviderName] = {
     "s3": "s3",
     "gs": "gcs",
