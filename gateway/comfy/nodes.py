@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ _UPLOAD_FLAGS = ("image_upload", "audio_upload", "video_upload", "file_upload", 
 
 _CLOSEST = 5
 _LONG_LIST = 20
+#: A file of the cache that nobody named: a digest, which tells nobody what it is.
+_DIGEST = re.compile(r"(?=.*[A-Z])(?=.*[a-z])(?=.*[0-9])[\w-]{32}\.\w{1,16}", re.ASCII)
+_ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,15}://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +251,8 @@ def _choice_problem(node_id: str, name: str, value: Any, known: NodeClass) -> It
         # Whether weights belong there, and into which folder, models/resolver tells.
         return
     shown = str(list(allowed)) if len(allowed) <= _LONG_LIST else f"(list of length {len(allowed)})"
-    closest = difflib.get_close_matches(str(value)[:300], map(str, allowed), _CLOSEST, 0.4)
+    names = [text for text in map(str, allowed) if not _DIGEST.fullmatch(text)]
+    closest = difflib.get_close_matches(str(value)[:300], names, _CLOSEST, 0.4)
     extra: dict[str, Any] = {"input_name": name, "received_value": value}
     if closest:
         extra["closest"] = closest
@@ -302,6 +307,9 @@ def refusal(problems: list[Problem], workflow: graph.Graph) -> errors.InvalidGra
 
 
 def _hint(problem: Problem) -> str | None:
+    if problem.folder and _ANY_URL.match(str(problem.extra_info.get("received_value"))):
+        schemes = ", ".join(f"{scheme}://" for scheme in graph.SCHEMES)
+        return f"A URL that can be fetched begins with {schemes}."
     parts = []
     if problem.closest:
         parts.append(f"The closest: {', '.join(problem.closest)}.")

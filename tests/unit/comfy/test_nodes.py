@@ -171,6 +171,31 @@ def test_a_model_is_there_or_a_url(catalog: nodes.Catalog, name: str, is_known: 
         assert "'checkpoints'" in hint
 
 
+def test_a_url_of_another_kind_is_told_what_can_be_fetched(catalog: nodes.Catalog) -> None:
+    graph = {
+        "1": node("CheckpointLoaderSimple", ckpt_name="ftp://host/sd15.safetensors"),
+        "2": node("Save", images=["1", 0]),
+    }
+    hint = nodes.refusal(nodes.check(graph, catalog), graph).hint
+    assert hint is not None
+    assert hint.startswith("A URL that can be fetched begins with http://, https://, s3://")
+
+
+def test_names_that_are_digests_are_not_suggested() -> None:
+    digest = "vTz4Yc1dQk-9mR_0aBcDeFgHiJkLmNoP.safetensors"
+    plain = "realistic_vision_v51_inpainting1.safetensors"
+    listed = {"input": {"required": {"ckpt_name": [[digest, plain]]}}, "python_module": "nodes"}
+    catalog = nodes.Catalog()
+    catalog.replace({**OBJECT_INFO, "CheckpointLoaderSimple": {**listed, "output": ["MODEL"]}})
+    for name, closest in ((f"{digest}2", ()), (f"{plain}2", (plain,))):
+        graph = {
+            "1": node("CheckpointLoaderSimple", ckpt_name=name),
+            "2": node("Save", images=["1", 0]),
+        }
+        [problem] = nodes.check(graph, catalog)
+        assert problem.closest == closest
+
+
 def test_lists_of_custom_nodes_and_uploads_are_not_final(catalog: nodes.Catalog) -> None:
     graph = {"1": node("Custom", choice="c"), "2": node("Save", images=["1", 0])}
     assert nodes.check(graph, catalog) == []
