@@ -20,7 +20,7 @@ from gateway.comfy import model_paths
 from gateway.log import logger
 from gateway.models.cache import EntryShown
 from gateway.models.library import Brought
-from gateway.models.link_names import checked_folder, checked_name
+from gateway.models.link_names import checked_filename, checked_folder
 from gateway.models.links import place
 from gateway.models.wanted import Want
 from gateway.schemas import invalid_request
@@ -62,7 +62,7 @@ async def _read(request: web.Request) -> DownloadRequest:
 async def _want(parts: Parts, asked: DownloadRequest) -> Want:
     folder = checked_folder(asked.model_type, await parts.folders.names())
     if asked.filename is not None:
-        _check_filename(asked.filename)
+        checked_filename(asked.filename)
     url, found = credentials.taken_out(asked.url)
     want = Want(
         url=url,
@@ -76,21 +76,13 @@ async def _want(parts: Parts, asked: DownloadRequest) -> Want:
     return want
 
 
-def _check_filename(name: str) -> None:
-    if "/" in name:
-        raise errors.InvalidInput(
-            f"The name {name[:60]!r} has a slash.",
-            hint="Give a plain name, as model.safetensors; model_type names the folder.",
-            location="filename",
-        )
-    checked_name(name, "filename")
-
-
 async def _bring(parts: Parts, want: Want, arrival: asyncio.Future[Brought]) -> None:
     holder = f"download-{uuid.uuid4().hex}"
     try:
         [brought] = await parts.models.bring([want], holder)
     except errors.GatewayError as failure:
+        if isinstance(failure, errors.LinkOccupied) and want.name is not None:
+            failure.location = "filename"
         logger.warning("a download failed", url=shown(want.url), error=failure.message)
         _tell(arrival, failure)
     except asyncio.CancelledError:

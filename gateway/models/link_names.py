@@ -15,10 +15,11 @@ _NAME_BYTES = 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FOLDER = re.compile(r"[^/\\\x00-\x1f\x7f]{1,100}")
 _HINT = "Give a name such as model.safetensors, or folder/model.safetensors."
+_PLAIN = "Give a plain name, as model.safetensors; model_type names the folder."
 _CLOSEST = 3
 
 
-def checked_name(name: str, location: str | None = None) -> str:
+def checked_name(name: str, location: str | None = None, hint: str = _HINT) -> str:
     """Return a name that a model may bear below its folder; raises InvalidInput.
 
     Any extension will do: what ComfyUI itself does not list, as .gguf, custom nodes may.
@@ -26,9 +27,18 @@ def checked_name(name: str, location: str | None = None) -> str:
     problem = _problem(name)
     if problem:
         raise errors.InvalidInput(
-            f"The name {name[:60]!r} {problem}.", hint=_HINT, location=location
+            f"The name {name[:60]!r} {problem}.", hint=hint, location=location
         )
     return name
+
+
+def checked_filename(name: str, location: str = "filename") -> str:
+    """Return a name without folders, which a model may bear; raises InvalidInput."""
+    if "/" in name:
+        raise errors.InvalidInput(
+            f"The name {name[:60]!r} has a slash.", hint=_PLAIN, location=location
+        )
+    return checked_name(name, location, _PLAIN)
 
 
 def checked_folder(
@@ -55,7 +65,7 @@ def _problem(name: str) -> str | None:
         "is empty": not name.strip(),
         "has a control character": bool(_CONTROL.search(name)),
         "has characters that are not valid text": not _is_text(name),
-        "has a backslash: folders are separated by /": "\\" in name,
+        "has a backslash": "\\" in name,
         "is an absolute path": name.startswith(("/", "~")) or name[1:2] == ":",
         "leaves its folder": ".." in parts,
         "has an empty part or begins with a dot": any(

@@ -23,6 +23,10 @@ from gateway.storage.failures import disk_failure
 
 #: Others may make, or remove, something at the very moment: then we look again.
 _LOOKS = 10
+_OTHER_NAME = (
+    "Or fetch it under another name: POST /download with a `filename`, and give that name in the "
+    "prompt."
+)
 
 
 class Links:
@@ -62,7 +66,7 @@ class Links:
                 return path
         raise errors.LinkOccupied(
             f"{folder}/{name} could not be linked: others change it all the time.",
-            hint="Choose another name.",
+            hint=f"Send it again. {_OTHER_NAME}",
         )
 
     def knows(self, folder: str) -> bool:
@@ -250,7 +254,7 @@ def _occupied(folder: str, name: str, found: Found) -> errors.LinkOccupied:
         Kind.FOLDER: "a folder of this name is there already",
     }.get(found.kind, f"it is a link to another model, {found.target}")
     return errors.LinkOccupied(
-        f"{folder}/{name} is taken: {what}.", hint="Choose another name for the model."
+        f"{folder}/{name} is taken: {what}.", hint=f"Remove what is there. {_OTHER_NAME}"
     )
 
 
@@ -259,7 +263,7 @@ def _unmade(failure: OSError, links: Path) -> errors.GatewayError:
         inside = os.path.relpath(failure.filename, links.parent)
         return errors.LinkOccupied(
             f"CACHE_DIR/{inside} is in the way: a folder is needed there.",
-            hint="Choose another name for the model.",
+            hint=f"Remove what is there. {_OTHER_NAME}",
         )
     return disk_failure(failure, "CACHE_DIR") or errors.InternalError(
         f"A link cannot be made in CACHE_DIR/links: {failure.strerror}.",

@@ -296,6 +296,7 @@ class TestNames:
         assert (await download(gateway, one, filename="same.safetensors")).status == 200
         answer = await download(gateway, other, filename="same.safetensors")
         assert (answer.status, answer.json["code"]) == (409, "link_occupied")
+        assert answer.json["location"] == "filename"
         content = link(gateway, "vae", "same.safetensors").read_bytes()
         assert content == weights("/same/1.safetensors")
 

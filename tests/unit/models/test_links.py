@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gateway import errors
-from gateway.models.link_names import checked_folder, checked_name
+from gateway.models.link_names import checked_filename, checked_folder, checked_name
 from gateway.models.link_plan import Action, Found, Kind, decide
 
 LINK = Kind.LINK
@@ -97,6 +97,14 @@ def test_an_odd_name_is_refused_with_the_reason(name: str, reason: str) -> None:
     assert refused.value.status == 400
     assert refused.value.location == "filename"
     assert refused.value.hint
+
+
+@pytest.mark.parametrize("name", ["a/b.pt", "x" * 300, "a\\b.pt"])
+def test_a_filename_is_refused_with_a_hint_that_would_be_taken(name: str) -> None:
+    with pytest.raises(errors.InvalidInput) as refused:
+        checked_filename(name)
+    assert refused.value.location == "filename"
+    assert "/" not in (refused.value.hint or "")
 
 
 KNOWN = {"checkpoints", "loras", "text_encoders", "diffusion_models", "vae"}
