@@ -156,8 +156,11 @@ class Room:
             survey, in_use = await self._surveyed()
             old = time.time() - leftover_age_s
             leftovers = self._seats.leftovers(survey)
-            aged = [part.stem for part in leftovers if part.touched_at < old]
-            kept = [part for part in leftovers if part.touched_at >= old]
+            # An empty one, too, or without a journal: nothing could go on with it.
+            kept = [
+                part for part in leftovers if part.touched_at >= old and part.size and part.is_noted
+            ]
+            aged = [part.stem for part in leftovers if part not in kept]
             limit = sys.maxsize if self._limit is None else self._limit
             while kept and self._index.size + sum(part.size for part in kept) > limit:
                 aged.append(kept.pop(0).stem)

@@ -29,6 +29,8 @@ class Part:
     #: What it takes of the disk: a part may have holes.
     allocated: int
     touched_at: float
+    #: Whether there is a journal, without which nothing goes on with it.
+    is_noted: bool = True
 
 
 @dataclass(frozen=True)
@@ -194,10 +196,15 @@ def _file(entry: os.DirEntry[str]) -> File | None:
 
 
 def _parts(folder: Path) -> Iterator[Part]:
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            stem, _, suffix = entry.name.rpartition(".")
-            if suffix == "part" and names.stem_of(stem) == stem:
-                with contextlib.suppress(FileNotFoundError):
-                    status = entry.stat(follow_symlinks=False)
-                    yield Part(stem, status.st_size, status.st_blocks * 512, status.st_mtime)
+    try:
+        with os.scandir(folder) as entries:
+            found = {entry.name: entry for entry in entries}
+    except FileNotFoundError:
+        return
+    for name, entry in found.items():
+        stem, _, suffix = name.rpartition(".")
+        if suffix == "part" and names.stem_of(stem) == stem:
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                size, allocated = status.st_size, status.st_blocks * 512
+                yield Part(stem, size, allocated, status.st_mtime, f"{stem}.json" in found)

@@ -47,6 +47,7 @@ class PartialFile:
         self._synced: list[Range] = []
         self._note_lock = asyncio.Lock()
         self._push: asyncio.Task[None] | None = None
+        self._is_whole = False
 
     async def open(self) -> Journal | None:
         """Return the journal of what is here already; None when that is nothing of use."""
@@ -137,6 +138,7 @@ class PartialFile:
         await self._in_thread(os.fsync, self._file)
         self._synced = whole
         await self._keep(lambda: whole, is_lasting=True)
+        self._is_whole = True
         return await self._in_thread(os.pread, self._file, HEAD_BYTES, 0)
 
     async def _stop_pushing(self) -> None:
@@ -145,7 +147,10 @@ class PartialFile:
             self._push = None
 
     async def close(self) -> None:
-        """Let go of the file, once no thread works on it any more; what is here is noted."""
+        """Let go of the file, once no thread works on it any more.
+
+        What is here is noted; what no later run could go on with is removed.
+        """
         if self._push is not None:
             self._push.cancel()
             await asyncio.gather(self._push, return_exceptions=True)
@@ -154,9 +159,21 @@ class PartialFile:
                 await self._keep(self._spans.written)
         await self._rest()
         if self._file >= 0:
+            if not self._is_whole:
+                await self._in_thread(self._remove_useless)
             os.close(self._file)
             # Its number will be another file's.
             self._file = -1
+
+    def _remove_useless(self) -> None:
+        with contextlib.suppress(OSError):
+            if not self._is_followed() and not is_resumable(self.path, self._note_path):
+                discard(self.path.parent, self.path.stem)
+
+    def _is_followed(self) -> bool:
+        """Whether another holder of the stem has put a file of its own in place of ours."""
+        there, ours = self.path.stat(), os.fstat(self._file)
+        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
 
     async def _rest(self) -> None:
         """Wait until no thread works on the files."""
@@ -181,6 +198,12 @@ def _write(file: int, at: int, chunks: list[bytes]) -> None:
         at += written
         written = os.pwrite(file, rest, at)
         rest = rest[written:]
+
+
+def is_resumable(part: Path, note: Path) -> bool:
+    """Whether a later run may go on with a part, as far as its size and its journal tell."""
+    found = journal.load(note)
+    return found is not None and bool(found.here(journal.boot_id())) and part.stat().st_size > 0
 
 
 def discard(folder: Path, stem: str) -> None:

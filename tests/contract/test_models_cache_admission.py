@@ -240,6 +240,7 @@ class Resumed:
         path = order.folder / f"{order.stem}.part"
         await order.reserve(len(BODY))
         if order.auth is not None:
+            path.with_suffix(".json").write_bytes(b"{}")
             path.write_bytes(BODY)
             await asyncio.Event().wait()
         return arrived(path, BODY)

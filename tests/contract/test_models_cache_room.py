@@ -15,7 +15,7 @@ from gateway import errors
 from gateway.models import names
 from gateway.models.cache import Cache, Wanted
 from gateway.models.layout import Layout
-from gateway.storage.claim import claims
+from gateway.storage.claim import claim, claims
 from gateway.storage.download import Arrival, Downloader, Order
 from gateway.storage.providers import Providers
 from tests.cache_stand import Host, arrived, caching, get, hosting, model_bytes, settings
@@ -290,6 +290,20 @@ async def test_leftovers_count_go_first_and_do_not_live_long(host: Host, tmp_pat
         await get(place, url)
         assert not list(partial.glob("*.part"))
         assert not list(partial.glob("*.json"))
+
+
+async def test_a_part_that_nothing_could_go_on_with_does_not_outlive_the_start(
+    tmp_path: Path,
+) -> None:
+    partial = tmp_path / ".partial"
+    partial.mkdir()
+    parts = {word: partial / f"{word[0] * 32}.part" for word in ("empty", "unnoted", "claimed")}
+    parts["unnoted"].write_bytes(bytes(MB))
+    parts["empty"].with_suffix(".json").write_bytes(b"{}")
+    for word in ("empty", "claimed"):
+        parts[word].touch()
+    async with claim(partial, "c" * 32), caching(tmp_path):
+        assert list(partial.glob("*.part")) == [parts["claimed"]]
 
 
 async def test_a_lowered_limit_is_kept_from_the_start(host: Host, tmp_path: Path) -> None:

@@ -89,6 +89,16 @@ async def test_a_failure_leaves_what_the_next_run_goes_on_from(
     assert host.asked[-1].start == HALF
 
 
+async def test_a_failure_leaves_nothing_that_no_run_could_go_on_with(
+    download: Downloading, host: Host
+) -> None:
+    without_version = says("HTTP/1.1 200 OK", b"x", Content_Length=9)
+    for answer in (says("HTTP/1.1 404 No"), without_version):
+        await download.failed(host.on("/x", answer))
+
+        assert list(download.folder.iterdir()) == []
+
+
 async def test_a_cancel_leaves_what_the_next_run_goes_on_from(
     download: Downloading, host: Host
 ) -> None:

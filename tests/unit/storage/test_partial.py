@@ -79,9 +79,8 @@ async def test_a_thread_that_is_left_behind_writes_into_no_new_file(tmp_path: Pa
         gate.set()
         await again
         await file.write(0, [b"n"])
+        assert (tmp_path / "x.part").read_bytes() == b"n"
         await file.close()
-
-    assert (tmp_path / "x.part").read_bytes() == b"n"
 
 
 async def test_a_whole_file_is_synced_and_discarded(tmp_path: Path) -> None:
