@@ -12,7 +12,7 @@ import cachetools
 from gateway import errors
 from gateway.models.wanted import Wanted
 from gateway.storage import address
-from gateway.storage.failures import TransferFailed
+from gateway.storage.failures import GIVEN_TOKEN, TransferFailed
 from gateway.storage.flights import Flights
 from gateway.storage.provider import Stat
 from gateway.storage.providers import Providers
@@ -106,7 +106,7 @@ def _refused(wanted: Wanted) -> errors.CredentialsRefused:
     given = "without credentials" if wanted.secret is None else "with these credentials"
     return errors.CredentialsRefused(
         f"{url} needs credentials, and its source refuses access {given}.",
-        hint="Give credentials whose url_pattern matches this URL, and that its source accepts.",
+        hint=f"Give credentials that its source accepts: {GIVEN_TOKEN}.",
         location=wanted.location,
         url=url,
     )

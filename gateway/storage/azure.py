@@ -12,7 +12,7 @@ from gateway.config import Settings
 from gateway.schemas import Auth, BearerAuth, QueryAuth
 from gateway.storage import azure_sas
 from gateway.storage.azure_account import Account, account_of
-from gateway.storage.failures import TransferFailed, Verdict
+from gateway.storage.failures import GIVEN_TOKEN, TransferFailed, Verdict
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.objectstore import ObjectStoreProvider, Place, placed, split
 from gateway.storage.objectstore_failures import Words
@@ -34,8 +34,8 @@ class AzureProvider(ObjectStoreProvider):
     words = Words(
         "Azure Blob Storage",
         "container",
-        "Give credentials whose url_pattern matches this URL (bearer, with a SAS or a token), or "
-        "set AZURE_STORAGE_CONNECTION_STRING.",
+        f"Give a SAS or a token as bearer ({GIVEN_TOKEN}), or set AZURE_STORAGE_CONNECTION_STRING.",
+        naming="3 to 63 lower-case letters, digits and single hyphens between them",
     )
 
     def __init__(self, settings: Settings, guard: NetworkGuard) -> None:

@@ -15,7 +15,7 @@ import orjson
 from cachetools import LRUCache
 
 from gateway.schemas import Auth
-from gateway.storage.failures import TransferFailed, Verdict
+from gateway.storage.failures import GIVEN_TOKEN, TransferFailed, Verdict
 from gateway.storage.http import HttpProvider
 from gateway.storage.provider import WHOLE, Described, ProviderName, Reply, Span, Stat
 
@@ -27,7 +27,7 @@ _ANSWER_S = 10.0
 _REMEMBERED = 1024
 _PICKERS = ("type", "format", "size", "fp")
 _HINT = (
-    "Give a token: credentials with url_pattern https://civitai.com/**, or ?token= in the URL. "
+    f"Give a token: {GIVEN_TOKEN}, or ?token= in the URL. "
     "Tokens are made at https://civitai.com/user/account; some files also need early access."
 )
 _NO_UPLOADS = Verdict("Civitai takes no uploads", "url", hint="Name another destination.")

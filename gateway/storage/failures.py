@@ -10,6 +10,7 @@ from typing import Literal
 
 import aiohttp
 from aiohttp import client_exceptions as foreign
+from aiohttp.http_exceptions import ContentEncodingError
 
 from gateway import errors
 from gateway.storage import guard
@@ -23,6 +24,9 @@ _WHOSE = {
 }
 #: Below 500, the statuses that may be another one next time.
 _PASSING = (408, 425, 429)
+#: How a caller gives credentials, by the way it came here; and how, when they are a token.
+GIVEN = "`credentials` with a matching url_pattern in a prompt, `auth` in POST /download"
+GIVEN_TOKEN = f"{GIVEN}, GATEWAY_MODEL_TOKEN for `gateway models pull`"
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -89,6 +93,11 @@ _CUT = Verdict("the connection broke off before the whole file had arrived", "ho
 _UNREACHABLE = Verdict("no connection to the host could be made", "host", True)
 _TLS = Verdict("the host's TLS certificate or handshake is not valid", "host")
 _NO_HTTP = Verdict("the host's answer is not valid HTTP", "host")
+_GARBLED = Verdict(
+    "its body is not what its Content-Encoding says, and cannot be decompressed",
+    "host",
+    hint="Ask its host for the file as it is, without a Content-Encoding.",
+)
 _NO_URL = Verdict("it is not a valid http or https URL", "url", False, "Check how it is written.")
 _REDIRECT = Verdict("the host redirects to something that is not an http or https URL", "host")
 _UNSENT = Verdict("the request could not be sent", "network", True)
@@ -146,6 +155,9 @@ CAUGHT = tuple(FOREIGN)
 def translated(failure: BaseException) -> TransferFailed:
     """Return what a foreign failure means to us; it is one of CAUGHT."""
     cause = _root(failure)
+    if isinstance(cause.__cause__, ContentEncodingError):
+        # aiohttp tells it as any other end of a body that came too early.
+        return TransferFailed(_GARBLED)
     verdict = next(FOREIGN[kind] for kind in type(cause).__mro__ if kind in FOREIGN)
     if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN:
         verdict = _DNS_DOWN
@@ -169,7 +181,7 @@ def _tls_reason(failure: BaseException) -> str:
 def refusal_of_status(status: int, retry_after: float | None) -> Verdict:
     """Return what an HTTP status that carries no file means."""
     if status in (401, 403):
-        hint = "Give credentials whose url_pattern matches this URL, or a URL that needs none."
+        hint = f"Give credentials that the host accepts ({GIVEN_TOKEN}), or a URL that needs none."
         return Verdict(
             f"the host answered {status}: it refuses access", "url", hint=hint, is_refused=True
         )
@@ -194,7 +206,10 @@ def refusal_of_upload(status: int, retry_after: float | None) -> Verdict:
 
 
 def disk_failure(failure: OSError, folder: str) -> errors.GatewayError | None:
-    """Return what a full disk means to the caller; None for any other failure."""
+    """Return what a full disk means to the caller; None for any other failure.
+
+    `folder` is the setting that names it: where it lies on this machine is nobody's business.
+    """
     if failure.errno not in _DISK_FULL:
         return None
     return errors.StorageFull(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gateway.config import Settings
 from gateway.schemas import Auth, BearerAuth
-from gateway.storage.failures import TransferFailed, Verdict
+from gateway.storage.failures import GIVEN_TOKEN, TransferFailed, Verdict
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.objectstore import ObjectStoreProvider, Place, split
 from gateway.storage.objectstore_failures import Words
@@ -32,8 +32,9 @@ class GcsProvider(ObjectStoreProvider):
     words = Words(
         "Google Cloud Storage",
         "bucket",
-        "Give a bearer token whose url_pattern matches this URL, or set "
-        "GOOGLE_APPLICATION_CREDENTIALS to the file of a service account.",
+        f"Give a bearer token ({GIVEN_TOKEN}), or set GOOGLE_APPLICATION_CREDENTIALS to the file "
+        "of a service account.",
+        naming="3 to 222 lower-case letters, digits, dots, hyphens and underscores",
     )
 
     def __init__(self, settings: Settings, guard: NetworkGuard) -> None:

@@ -10,8 +10,8 @@ from gateway.storage import failures
 from gateway.storage.failures import TransferFailed, Verdict
 
 SIGN_IN = (
-    "Set HF_TOKEN, or give bearer credentials whose url_pattern matches this URL; tokens are made "
-    "at https://huggingface.co/settings/tokens."
+    f"Set HF_TOKEN, or give a bearer token ({failures.GIVEN_TOKEN}); tokens are made at "
+    "https://huggingface.co/settings/tokens."
 )
 NOT_A_HUB = Verdict(
     "the answer carries no metadata of a Hugging Face file",
@@ -25,6 +25,7 @@ _GATED = Verdict(
     + SIGN_IN,
     is_refused=True,
 )
+_UNSIGNED = "its repository is gated, and no token was given"
 _NO_REPO = Verdict(
     "there is no such repository, or it is private",
     "url",
@@ -113,18 +114,26 @@ def verdicts() -> dict[type[BaseException], Verdict]:
     return found | {ValueError: _GARBLED, KeyError: _GARBLED, RuntimeError: _GARBLED}
 
 
-def translated(failure: BaseException) -> TransferFailed:
+def translated(failure: BaseException, *, has_token: bool = True) -> TransferFailed:
     """Return what a failure means to us; its kind is one of `verdicts`."""
+    verdict = _verdict_of(failure)
+    if verdict.is_refused and not has_token and verdict is not _DISABLED:
+        reason = _UNSIGNED if verdict is _GATED else f"{verdict.reason}; no token was given"
+        verdict = replace(verdict, reason=reason)
+    return TransferFailed(verdict)
+
+
+def _verdict_of(failure: BaseException) -> Verdict:
     known = verdicts()
     cause = failure.__cause__
     if cause is not None and isinstance(failure, RuntimeError) and isinstance(cause, tuple(known)):
         # An upload's own failure comes wrapped.
-        return translated(cause)
+        return _verdict_of(cause)
     verdict = next(known[kind] for kind in type(failure).__mro__ if kind in known)
     response = getattr(failure, "response", None)
     if verdict is _STATUS and response is not None:
-        verdict = _of_status(response.status_code, response.headers.get("Retry-After", ""))
-    return TransferFailed(verdict)
+        return _of_status(response.status_code, response.headers.get("Retry-After", ""))
+    return verdict
 
 
 def _of_status(status: int, retry_after: str) -> Verdict:

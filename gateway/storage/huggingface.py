@@ -132,7 +132,7 @@ class HuggingFaceProvider:
         Raises TransferFailed, InvalidInput.
         """
         repo, token = hf_address.repo_of(url, self._endpoint), self._token_of(auth)
-        return await self._in_thread(functools.partial(self._listed, repo, token))
+        return await self._in_thread(functools.partial(self._listed, repo, token), token)
 
     def _listed(self, repo: Repo, token: str | None) -> list[RepoFile]:
         api = library().HfApi(endpoint=self._endpoint, token=token or False)
@@ -153,14 +153,14 @@ class HuggingFaceProvider:
             raise TransferFailed(Verdict("there is no token", "url", hint=hf_errors.SIGN_IN))
         upload = Upload(self._endpoint, token, file, source)
         try:
-            await self._in_thread(upload.send, timeout_s=None)
+            await self._in_thread(upload.send, token, timeout_s=None)
             async with self._turns.setdefault(file.repo, asyncio.Lock()):
-                await self._to_its_end(upload)
+                await self._to_its_end(upload, token)
         finally:
             upload.stop()
 
-    async def _to_its_end(self, upload: Upload) -> None:
-        committed = asyncio.ensure_future(self._in_thread(upload.commit, timeout_s=None))
+    async def _to_its_end(self, upload: Upload, token: str) -> None:
+        committed = asyncio.ensure_future(self._in_thread(upload.commit, token, timeout_s=None))
         try:
             await asyncio.shield(committed)
         except asyncio.CancelledError:
@@ -169,7 +169,7 @@ class HuggingFaceProvider:
             raise
 
     async def _asked(self, file: File, token: str | None) -> _Known:
-        known = await self._in_thread(functools.partial(self._metadata, file, token))
+        known = await self._in_thread(functools.partial(self._metadata, file, token), token)
         self._known[file, token] = known
         return known
 
@@ -189,13 +189,17 @@ class HuggingFaceProvider:
         return _Known(found.commit_hash, stat, found.xet_file_data is not None)
 
     async def _in_thread(
-        self, work: Callable[[], Result], *, timeout_s: float | None = _PATIENCE_S
+        self,
+        work: Callable[[], Result],
+        token: str | None,
+        *,
+        timeout_s: float | None = _PATIENCE_S,
     ) -> Result:
         self._is_used = True
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout_s):
-                return await loop.run_in_executor(self._threads, _told, work)
+                return await loop.run_in_executor(self._threads, _told, work, token)
         except TimeoutError:
             raise TransferFailed(hf_errors.SILENT) from None
 
@@ -215,11 +219,11 @@ class HuggingFaceProvider:
         )
 
 
-def _told(work: Callable[[], Result]) -> Result:
+def _told(work: Callable[[], Result], token: str | None) -> Result:
     try:
         return work()
     except tuple(hf_errors.verdicts()) as failure:
-        raise hf_errors.translated(failure) from None
+        raise hf_errors.translated(failure, has_token=token is not None) from None
 
 
 def _shown(repo: Repo, entry: Any) -> RepoFile:

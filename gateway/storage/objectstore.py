@@ -235,9 +235,10 @@ def placed(
     name: str, key: str, container: re.Pattern[str], words: Words, *, form: str, **more: str
 ) -> Place:
     """Return a place whose parts are well-formed; raises TransferFailed that says which is not."""
-    problem = None
+    problem, naming = None, ""
     if not container.fullmatch(name):
         problem = f"it has no valid name of a {words.container}"
+        naming = f" The name of a {words.container} has {words.naming}."
     elif not key:
         problem = "it has no key"
     elif any(part in ("", ".", "..") for part in key.split("/")):
@@ -246,7 +247,7 @@ def placed(
     elif len(key.encode(errors="replace")) > _LONGEST_KEY or _CONTROL.search(key):
         problem = f"its key is longer than {_LONGEST_KEY} bytes, or has control characters"
     if problem:
-        raise TransferFailed(Verdict(problem, "url", hint=f"Write it as {form}."))
+        raise TransferFailed(Verdict(problem, "url", hint=f"Write it as {form}.{naming}"))
     return Place(name, key, **more)
 
 

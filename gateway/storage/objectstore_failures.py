@@ -24,6 +24,8 @@ class Words:
     credentials: str
     #: What to change when the bucket lies elsewhere.
     region: str = "Check the address of the storage."
+    #: What the name of a bucket is made of.
+    naming: str = "letters and digits"
 
 
 _NO_OBJECT = Verdict("there is no such file in the {container}", "url", hint="Check the URL's key.")

@@ -10,7 +10,7 @@ from yarl import URL
 
 from gateway.config import Settings
 from gateway.schemas import Auth, S3Auth
-from gateway.storage.failures import TransferFailed, Verdict
+from gateway.storage.failures import GIVEN, TransferFailed, Verdict
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.objectstore import ObjectStoreProvider, Place, split
 from gateway.storage.objectstore_failures import Words
@@ -40,9 +40,10 @@ class S3Provider(ObjectStoreProvider):
     words = Words(
         "S3",
         "bucket",
-        "Give credentials of type s3 whose url_pattern matches this URL, or set "
-        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+        f"Give credentials of type s3 ({GIVEN}), or set AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY.",
         "Name the bucket's region: `region` of the credentials, or AWS_REGION.",
+        naming="3 to 63 lower-case letters, digits, dots and hyphens",
     )
 
     def __init__(self, settings: Settings, guard: NetworkGuard) -> None:

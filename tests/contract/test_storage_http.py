@@ -240,6 +240,17 @@ async def test_a_length_that_is_none_is_an_answer_that_is_none(
     assert "not valid HTTP" in refusal.message
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_body_that_is_not_compressed_as_told_is_asked_for_once(
+    fetch: Fetching, host: Host, encoding: str
+) -> None:
+    url = host.on("/x", says(OK, b"\x1f\x8b weights", Content_Encoding=encoding))
+    refusal = await fetch.refused(url)
+
+    assert "is not what its Content-Encoding says" in refusal.message
+    assert len(host.asked) == 1
+
+
 async def test_a_body_compressed_unasked_is_unpacked_within_the_limit(
     fetch: Fetching, host: Host
 ) -> None:

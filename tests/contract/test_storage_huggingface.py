@@ -161,7 +161,9 @@ async def test_a_token_stays_with_the_hub(
 ) -> None:
     hub.repository("org/repo").is_private = True
     url = "hf://org/repo/a b/big.safetensors"
-    assert (await refusal(provider, url)).reason == "there is no such repository, or it is private"
+    told = await refusal(provider, url)
+    assert told.reason == "there is no such repository, or it is private; no token was given"
+    assert "`auth` in POST /download" in (told.hint or "")
     assert await read(provider, url, auth) == BIG
     assert hub.sent_to("localhost")
     assert not [asked for asked in hub.sent_to("localhost") if "authorization" in asked.headers]
@@ -199,7 +201,8 @@ async def test_what_a_caller_can_mend_is_said(hub: Hub, provider: HuggingFacePro
     hub.repository("org/gated", {"x": SMALL}).is_gated = True
     for auth in (None, BEARER):
         gated = await refusal(provider, "hf://org/gated/x", auth)
-        assert "gated" in gated.reason
+        whose = "and this token has no access to it" if auth else "and no token was given"
+        assert gated.reason == f"its repository is gated, {whose}"
         assert "Accept the licence" in (gated.hint or "")
     missing = await refusal(provider, "hf://org/nothing/x", BEARER)
     assert missing.reason == "there is no such repository, or it is private"

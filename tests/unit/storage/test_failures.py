@@ -92,6 +92,14 @@ def test_what_a_status_means(status: int, fault: str, retryable: bool) -> None:
     assert str(status) in verdict.reason
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_says_where_credentials_go_however_the_url_came(status: int) -> None:
+    hint = failures.refusal_of_status(status, None).hint or ""
+
+    for way in ("url_pattern in a prompt", "`auth` in POST /download", "GATEWAY_MODEL_TOKEN"):
+        assert way in hint
+
+
 def test_a_full_disk_names_the_folder() -> None:
     full = failures.disk_failure(OSError(errno.ENOSPC, "No space left on device"), "/in")
 

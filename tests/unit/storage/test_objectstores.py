@@ -165,6 +165,13 @@ def test_an_https_url_of_azure_is_unescaped() -> None:
     assert provider.place(f"{own}/images/a.png") == Place("images", "a.png", own)
 
 
+def test_a_container_s_name_is_said_to_be_too_short() -> None:
+    with pytest.raises(errors.InvalidInput) as refused:
+        azure().check("az://ab/x")
+    hint = refused.value.hint or ""
+    assert "The name of a container has 3 to 63 lower-case letters, digits" in hint
+
+
 @pytest.mark.parametrize(
     "url",
     [
