@@ -55,7 +55,7 @@ class SqliteStore:
     @classmethod
     async def open(cls, path: str) -> SqliteStore:
         """Open or create the database; what a gateway that is gone had leased is queued again."""
-        with _translated(Path(path)):
+        with _translated():
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             db = await aiosqlite.connect(path, isolation_level=None)
             try:
@@ -308,12 +308,12 @@ class SqliteStore:
         return _job(rows[0]) if rows else None
 
     async def _rows(self, name: str, **values: Any) -> Rows:
-        with _translated(self._wal):
+        with _translated():
             return list(await self._db.execute_fetchall(self._sql[name], values))
 
     async def _sync(self) -> None:
         """Put what was committed on the disk; commits of many callers share one sync."""
-        with _translated(self._wal):
+        with _translated():
             await asyncio.to_thread(_fsync, self._wal)
 
 
@@ -337,14 +337,14 @@ def _fsync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def _translated() -> Iterator[None]:
     try:
         yield
     except (sqlite3.OperationalError, OSError) as failure:
         text = str(failure).lower()
         if "full" in text or "no space" in text or "disk i/o" in text:
             raise errors.StorageFull(
-                f"The disk of {path.parent} is full: the job could not be stored.",
+                "The disk of STATE_DIR is full: the job could not be stored.",
                 hint="Make room in STATE_DIR, then send it again.",
             ) from failure
         raise

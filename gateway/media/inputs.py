@@ -122,7 +122,7 @@ class Inputs:
             except encoded.TooLong as failure:
                 raise self._limits.too_large(failure.size) from None
             except OSError as failure:
-                raise failures.disk_failure(failure, str(self._folder)) or failure from failure
+                raise failures.disk_failure(failure, "INPUT_DIR") or failure from failure
         return LocalInput(name, created=True)
 
     def _decode_into(self, part: PartFile, given: encoded.Encoded, field: str) -> str:
@@ -210,7 +210,7 @@ class Inputs:
         try:
             name = await asyncio.to_thread(self._listed.make, stem, found)
         except OSError as failure:
-            raise failures.disk_failure(failure, str(self._folder)) or failure from failure
+            raise failures.disk_failure(failure, "INPUT_DIR") or failure from failure
         if job_id is not None:
             self._ledger.hold(job_id, [name])
         return name

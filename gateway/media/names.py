@@ -16,6 +16,8 @@ _MARK = re.compile(r"(.+) \[(input|output|temp)\]", re.DOTALL)
 _DRIVE = re.compile(r"[A-Za-z]:")
 _LOOKS_LIKE_PATH = re.compile(r"^[~/]|^\.{1,2}/|\\|^[A-Za-z]:|\.[A-Za-z0-9]{1,5}$")
 _CLOSEST = 3
+#: What callers are told of a folder: where it lies on this machine is nobody's business.
+_SETTINGS = {"input": "INPUT_DIR", "output": "OUTPUT_DIR", "temp": "TEMP_DIR"}
 _LISTED = 5000
 
 
@@ -62,7 +64,7 @@ def find(folders: Mapping[str, Path], value: str, *, is_folder: bool = False) ->
         if there:
             raise errors.InvalidInput(
                 f"{value!r} leads out of the {kind} folder.",
-                hint=f"Put the file itself into {folders[kind]}, not a link to it.",
+                hint=f"Put the file itself into {_SETTINGS[kind]}, not a link to it.",
             )
         return False
     return path.is_dir() if is_folder else path.is_file()
@@ -90,7 +92,7 @@ def refusal(
     close = _closest(folders[kind], name, is_hidden)
     near = f" Closest: {', '.join(close)}." if close else ""
     return errors.InvalidInput(
-        f"There is no file {name[:80]!r} in the {kind} folder, {folders[kind]}.{near}",
+        f"There is no file {name[:80]!r} in the {kind} folder ({_SETTINGS[kind]}).{near}",
         hint="Give a URL or base64, or put the file there; base64 must be of a known type.",
         closest=close or None,
     )

@@ -26,8 +26,9 @@ _ANSWER_BYTES = 4 << 20
 _ANSWER_S = 10.0
 _REMEMBERED = 1024
 _PICKERS = ("type", "format", "size", "fp")
+_GIVEN = GIVEN_TOKEN.replace("a matching url_pattern", "url_pattern https://civitai.com/**")
 _HINT = (
-    f"Give a token: {GIVEN_TOKEN}, or ?token= in the URL. "
+    f"Give a token: {_GIVEN}, or ?token= in the URL. "
     "Tokens are made at https://civitai.com/user/account; some files also need early access."
 )
 _NO_UPLOADS = Verdict("Civitai takes no uploads", "url", hint="Name another destination.")

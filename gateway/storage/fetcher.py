@@ -45,6 +45,8 @@ class FetchRequest:
     location: str | None = None
     #: What the limit is called, in the sentence that refuses.
     limit_name: str = "MAX_INPUT_MB"
+    #: What the folder is called, in the sentence that its disk is full.
+    folder_name: str = "INPUT_DIR"
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class Fetcher:
             limit_bytes=limit_bytes,
             name=lambda path, arrival: "content",
             limit_name="the limit",
+            folder_name="the folder of temporary files",
         )
         try:
             fetched = await self.fetch(request)
@@ -196,7 +199,7 @@ def _told(failure: Exception, request: FetchRequest) -> Exception:
         own.location = request.location
         return own
     if isinstance(failure, OSError):
-        return failures.disk_failure(failure, str(request.folder)) or failure
+        return failures.disk_failure(failure, request.folder_name) or failure
     return failure
 
 

@@ -85,8 +85,9 @@ def test_a_link_out_of_the_folder_is_refused(folders: dict[str, Path]) -> None:
     (folders["input"] / "way").symlink_to(folders["input"].parent)
 
     for name in ("link.txt", "way/secret.txt"):
-        with pytest.raises(errors.InvalidInput, match="leads out of the input folder"):
+        with pytest.raises(errors.InvalidInput, match="leads out of the input folder") as refused:
             names.find(folders, name)
+        assert refused.value.hint == "Put the file itself into INPUT_DIR, not a link to it."
 
 
 def test_a_link_inside_of_the_folder_is_a_file(folders: dict[str, Path]) -> None:
@@ -103,10 +104,13 @@ def test_the_input_folder_may_itself_be_a_link(folders: dict[str, Path], tmp_pat
     assert names.find({**folders, "input": tmp_path / "elsewhere"}, "photo.png")
 
 
-def test_a_missing_name_tells_the_closest_and_where_it_looked(folders: dict[str, Path]) -> None:
+def test_a_missing_name_tells_the_closest_and_the_setting_of_its_folder(
+    folders: dict[str, Path],
+) -> None:
     refusal = names.refusal(folders, "phoot.png", lambda _: False)
 
-    assert str(folders["input"]) in refusal.message
+    assert "in the input folder (INPUT_DIR). Closest: photo.png" in refusal.message
+    assert str(folders["input"]) not in refusal.message
     assert refusal.details["closest"] == ["photo.png"]
     assert names.refusal(folders, "sub/y.png", lambda _: False).details["closest"] == ["sub/x.png"]
     assert names.refusal(folders, "mad.png [output]", lambda _: False).details["closest"] == [

@@ -101,8 +101,8 @@ def test_a_refusal_says_where_credentials_go_however_the_url_came(status: int) -
 
 
 def test_a_full_disk_names_the_folder() -> None:
-    full = failures.disk_failure(OSError(errno.ENOSPC, "No space left on device"), "/in")
+    full = failures.disk_failure(OSError(errno.ENOSPC, "No space left on device"), "INPUT_DIR")
 
     assert isinstance(full, errors.StorageFull)
-    assert "/in" in full.message
-    assert failures.disk_failure(OSError(errno.EACCES, "no"), "/in") is None
+    assert "INPUT_DIR" in full.message
+    assert failures.disk_failure(OSError(errno.EACCES, "no"), "INPUT_DIR") is None
