@@ -26,11 +26,12 @@ from gateway.models.keeper import Keeper
 from gateway.models.layout import Layout
 from gateway.models.peers import Peers
 from gateway.models.pins import Pins
-from gateway.models.room import ClaimLost, Room
+from gateway.models.room import Room
 from gateway.models.shelf import Shelf, file_of
 from gateway.models.uses import Uses
 from gateway.models.wanted import Cached, Wanted
 from gateway.storage import claim as claims
+from gateway.storage.failures import ClaimLost
 from gateway.storage.flights import Flights
 from gateway.storage.partfile import remove_leftovers
 from gateway.storage.providers import Providers

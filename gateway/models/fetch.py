@@ -26,7 +26,7 @@ from gateway.models.wanted import Wanted
 from gateway.storage import address, failures
 from gateway.storage.claim import Held
 from gateway.storage.download import Arrival, Order, discard
-from gateway.storage.failures import TransferFailed
+from gateway.storage.failures import ClaimLost, TransferFailed
 from gateway.storage.providers import Providers
 
 Notify = Callable[[str, dict[str, Any]], None]
@@ -90,6 +90,9 @@ class Fetch:
                 self._arrived_whole(file, download, provider)
                 return file
         except (TransferFailed, Flaw, OSError, errors.GatewayError) as cause:
+            if await _is_lost(held):
+                # What it means is for who has taken over to find out.
+                raise ClaimLost from cause
             failure = self._told(cause, wanted)
             await self._clean(stem, cause, failure)
             raise failure from (cause if cause is not failure else None)
@@ -130,6 +133,7 @@ class Fetch:
             stem=seat.stem,
             reserve=lambda total: self._room.reserve(seat, total),
             tell=download.progress,
+            check=seat.held.check,
         )
         while True:
             try:
@@ -178,6 +182,14 @@ class Fetch:
         if download.ended is None:
             download.end(failure.message if failure else _UNWANTED)
         self._board.finish(download)
+
+
+async def _is_lost(held: Held) -> bool:
+    try:
+        return not await held.is_mine()
+    except OSError:
+        # The disk fails altogether, which is to be told.
+        return held.is_lost
 
 
 def disk_told(failure: OSError, wanted: Wanted) -> errors.GatewayError:

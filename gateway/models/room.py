@@ -20,6 +20,7 @@ from gateway.models.shelf import Shelf, Survey
 from gateway.models.uses import Uses
 from gateway.storage.claim import Held, claim
 from gateway.storage.download import discard
+from gateway.storage.failures import ClaimLost
 
 #: The claim under which one process at a time, of all that share the folder, changes it.
 _ROOM = "room"
@@ -33,10 +34,6 @@ Result = TypeVar("Result")
 
 class GaveWay(Exception):
     """A file on its way gives up its bytes for one that has waited longer; it begins again."""
-
-
-class ClaimLost(Exception):
-    """Another process has taken over what this one was fetching."""
 
 
 class Room:
@@ -104,7 +101,9 @@ class Room:
             seat.wanted, seat.must_yield = None, False
 
     async def give_up(self, seat: Seat) -> None:
-        """Let go of what is reserved and of what has arrived. Raises OSError."""
+        """Let go of what is reserved and of what has arrived. Raises ClaimLost, OSError."""
+        if not await seat.held.is_mine():
+            raise ClaimLost
         await asyncio.to_thread(discard, self._shelf.layout.partial, seat.stem)
         seat.reserved, seat.has_yielded = 0, True
         await seat.held.reserve(0)

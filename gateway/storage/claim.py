@@ -7,6 +7,9 @@ A holder touches its claim every few seconds. A claim is stale when its process 
 gone, or, where that cannot be known (another host, another container), when it has not changed
 for `LEASE_S` seconds of the observer's own clock: hosts need not agree on the time. File locks
 are not used: they lie on network disks.
+
+A holder that was only silent may wake, and write on: so who takes over from it, not knowing it to
+be gone, removes what it was writing, and begins a file that the other one has not open.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ from gateway.storage.claimfile import (
     remove_unnamed,
     written,
 )
+from gateway.storage.failures import ClaimLost
+from gateway.storage.partial import discard
 
 #: Seconds without a sign of life after which a holder elsewhere is taken for dead.
 LEASE_S = 30.0
@@ -73,6 +78,11 @@ class Held:
     def is_lost(self) -> bool:
         """Whether another is known to have taken over; asks no disk, and may be seconds late."""
         return self._lost
+
+    def check(self) -> None:
+        """Raise ClaimLost when `is_lost`; ask before each write."""
+        if self._lost:
+            raise ClaimLost
 
     async def reserve(self, size: int) -> None:
         """Tell the others how many bytes this will come to. Raises OSError."""
@@ -127,7 +137,7 @@ class Held:
     def _end_stale(self) -> None:
         found = read(self._path)
         if found is not None and _is_stale(self._path, found, self._author, self._lease_s):
-            end(self._path, found.token, self._lease_s)
+            _follow(self._path, found, self._author, self._lease_s)
 
     def _rewrite(self, size: int) -> None:
         with self._lock:
@@ -203,7 +213,7 @@ def remove_stale(folder: Path, *, lease_s: float = LEASE_S) -> None:
         if found is None:
             continue
         if path.suffix == ".claim" and _is_stale(path, found, mine, lease_s):
-            end(path, found.token, lease_s)
+            _follow(path, found, mine, lease_s)
         if path.suffix == ".over" and is_left(path, found, lease_s):
             path.unlink(missing_ok=True)
 
@@ -216,11 +226,24 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _is_stale(path: Path, found: Record, mine: Author, lease_s: float) -> bool:
-    if found.author is not None and found.author.host == mine.host:
+    if found.author is not None and _is_of_this_host(found, mine):
         if found.author == mine:
             return not _PULSE.has(found.token)
         return authors.is_gone(found.author)
     return WITNESS.is_silent(path, found, lease_s)
+
+
+def _follow(path: Path, found: Record, mine: Author, lease_s: float) -> None:
+    """End the claim of one that is gone, or has been silent for long."""
+    if _is_of_this_host(found, mine):
+        end(path, found.token, lease_s)
+    else:
+        end(path, found.token, lease_s, lambda: discard(path.parent, path.stem))
+
+
+def _is_of_this_host(found: Record, mine: Author) -> bool:
+    """Whether it can be known that the holder is gone."""
+    return found.author is not None and found.author.host == mine.host
 
 
 class _Pulse:

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,11 @@ class Record:
     beat: int
 
 
-def end(path: Path, token: str, lease_s: float) -> None:
-    """Remove the claim of this token; of all who want to, only one does. Raises OSError."""
+def end(path: Path, token: str, lease_s: float, first: Callable[[], None] = lambda: None) -> None:
+    """Remove the claim of this token; of all who want to, only one does, after it did `first`.
+
+    Raises OSError.
+    """
     over = over_of(path, token)
     try:
         os.close(make(over, written(token, authors.own(), 0)))
@@ -52,6 +56,7 @@ def end(path: Path, token: str, lease_s: float) -> None:
     try:
         found = read(path)
         if found is not None and found.token == token:
+            first()
             path.unlink(missing_ok=True)
     finally:
         over.unlink(missing_ok=True)

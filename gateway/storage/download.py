@@ -51,6 +51,8 @@ class Order:
     reserve: Callable[[int], Awaitable[None]]
     #: Called with the bytes that are here, and with all of them where that is known.
     tell: Callable[[int, int | None], None]
+    #: Called before bytes are written; raises when the stem is not the caller's any more.
+    check: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +116,12 @@ class Downloader:
             total = size
             await order.reserve(size)
 
+        def tell(here: int) -> None:
+            order.check()
+            order.tell(here, total)
+
         try:
-            stat = await provider.fetch_whole(
-                order.url, order.auth, path, reserve, lambda here: order.tell(here, total)
-            )
+            stat = await provider.fetch_whole(order.url, order.auth, path, reserve, tell)
         except failures.TransferFailed as failure:
             if not failure.verdict.retryable:
                 raise
@@ -178,6 +182,7 @@ class _Ordered:
         self._order.tell(sum(end - start for start, end in here), stat.size)
 
     async def begin(self, stat: Stat) -> None:
+        self._order.check()
         await self._file.restart(stat)
         await self.admit(stat)
 
@@ -185,6 +190,7 @@ class _Ordered:
         end = at + sum(map(len, chunks))
         while end > self._reserved:
             self._reserved = await self._grown(end)
+        self._order.check()
         await self._file.write(at, chunks)
 
     async def _grown(self, end: int) -> int:

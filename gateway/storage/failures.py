@@ -71,6 +71,10 @@ class TransferFailed(Exception):
         )
 
 
+class ClaimLost(Exception):
+    """Another process has taken over what this one was fetching."""
+
+
 class TooLarge(Exception):
     """A body is larger than its limit; `size` in bytes where the host told it."""
 

@@ -126,10 +126,18 @@ class PartialFile:
                 written=[list(pair) for pair in written()],
                 synced=[list(pair) for pair in self._synced],
             )
-            await self._in_thread(journal.save, self._note_path, told)
+            await self._in_thread(self._save, told)
         if is_lasting:
             # Outside the lock: meanwhile the next note, which is no worse, may take its place.
-            await self._in_thread(journal.settle, self._note_path)
+            await self._in_thread(self._settle)
+
+    def _save(self, told: Journal) -> None:
+        if not self._is_followed():
+            journal.save(self._note_path, told)
+
+    def _settle(self) -> None:
+        if not self._is_followed():
+            journal.settle(self._note_path)
 
     async def finish(self, whole: list[Range]) -> bytes:
         """Make the whole file survive a power cut; return its first bytes."""
@@ -172,7 +180,11 @@ class PartialFile:
 
     def _is_followed(self) -> bool:
         """Whether another holder of the stem has put a file of its own in place of ours."""
-        there, ours = self.path.stat(), os.fstat(self._file)
+        ours = os.fstat(self._file)
+        try:
+            there = self.path.stat()
+        except FileNotFoundError:
+            return True
         return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
 
     async def _rest(self) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 from gateway import errors
 from gateway.schemas import Auth
 from gateway.storage.crew import Crew
-from gateway.storage.failures import EXPIRED, MISMATCH, TransferFailed, Verdict
+from gateway.storage.failures import EXPIRED, MISMATCH, ClaimLost, TransferFailed, Verdict
 from gateway.storage.pace import Batch, Pace, Patience
 from gateway.storage.provider import Provider, Reply, Span, Stat
 from gateway.storage.spans import Piece, Range, Spans
@@ -262,7 +262,7 @@ class Transfer:
         except TransferFailed:
             # The first connection goes on, and is the one to tell.
             self._crew.close()
-        except (OSError, errors.GatewayError) as failure:
+        except (OSError, errors.GatewayError, ClaimLost) as failure:
             self._broken = failure
 
     async def _bring_some(self) -> None:

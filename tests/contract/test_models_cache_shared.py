@@ -19,6 +19,8 @@ import pytest
 from gateway import errors
 from gateway.models import names
 from gateway.models.cache import Wanted, verify_folder
+from gateway.storage import claimfile
+from gateway.storage.partial import discard
 from tests.cache_stand import Host, Place, caching, get, hosting, model_bytes
 from tests.waiting import wait_until
 from tests.weights import safetensors
@@ -94,6 +96,28 @@ async def test_when_the_one_that_fetches_is_killed_another_takes_over(
     spans = [span or "bytes=0-" for _, _, span, _ in host.asked]
     assert max(int(span[6:].partition("-")[0]) for span in spans) >= 6 * MB
     assert host.whole("/m.safetensors") == 1
+
+
+async def test_who_was_silent_for_too_long_begins_again_behind_its_follower(
+    host: Host, tmp_path: Path
+) -> None:
+    body = safetensors(8 * MB)
+    url = host.on("/m.safetensors", body, held_at=6 * MB)
+    stem = names.stem(url)
+    async with caching(tmp_path) as place:
+        task = asyncio.create_task(get(place, url))
+        part = tmp_path / ".partial" / f"{stem}.part"
+        await wait_until(lambda: part.exists() and host.sent >= 6 * MB, description="most is here")
+        # What a follower on another host does, and where it writes its own file then.
+        taken = part.with_suffix(".claim")
+        found = claimfile.read(taken)
+        assert found is not None
+        claimfile.end(taken, found.token, 30, lambda: discard(part.parent, stem))
+        part.write_bytes(b"another's")
+        host.served["/m.safetensors"].gate.set()
+        assert (await task).path.read_bytes() == body
+        assert len(place.told("file_downloaded")) == 1
+        assert [one.state for one in place.cache.downloads()] == ["present", "failed"]
 
 
 async def test_what_another_process_uses_is_not_evicted(host: Host, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from gateway.storage import author as authors
 from gateway.storage.author import Author
 from gateway.storage.claim import ClaimShown, claim, claims, remove_stale
 from gateway.storage.claimfile import create, end, make, over_of, read, written
+from gateway.storage.failures import ClaimLost
 from tests.waiting import wait_until
 
 #: Holds the name until told to go on by a line; says what it found.
@@ -210,6 +211,25 @@ async def test_a_silent_holder_elsewhere_is_followed_after_the_lease(
         # What the first did when it gave up does not touch the second's claim.
         assert await held.is_mine()
         assert names(tmp_path) == ["x.claim"]
+
+
+async def test_what_a_holder_wrote_that_may_wake_is_gone_with_its_claim(tmp_path: Path) -> None:
+    part, noted = tmp_path / "x.part", tmp_path / "x.json"
+    for author, is_kept in ((Author(authors.own().host, 1 << 22, "0"), True), (ELSEWHERE, False)):
+        part.write_bytes(b"half")
+        noted.write_bytes(b"{}")
+        (tmp_path / "x.claim").write_bytes(written("a token", author, 0))
+        async with claim(tmp_path, "x", lease_s=0.1):
+            assert (part.exists(), noted.exists()) == (is_kept, is_kept)
+
+
+async def test_who_has_lost_its_claim_writes_no_more(tmp_path: Path) -> None:
+    async with claim(tmp_path, "x", lease_s=0.1) as held:
+        held.check()
+        end(tmp_path / "x.claim", held.token, 30)
+        await wait_until(lambda: held.is_lost, description="the holder notices by itself")
+        with pytest.raises(ClaimLost):
+            held.check()
 
 
 async def test_a_living_holder_elsewhere_is_waited_for(tmp_path: Path, children: Any) -> None:

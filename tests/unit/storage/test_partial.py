@@ -83,6 +83,25 @@ async def test_a_thread_that_is_left_behind_writes_into_no_new_file(tmp_path: Pa
         await file.close()
 
 
+async def test_who_was_followed_leaves_the_file_of_the_next_one_alone(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        old, new = (PartialFile(tmp_path, "x", URL, threads) for _ in range(2))
+        spans = Spans(STAT.size, [(0, 5 << 20)])
+        await old.open()
+        await old.restart(STAT)
+        discard(tmp_path, "x")
+        await old.note(spans)
+        assert not list(tmp_path.iterdir())
+        await new.open()
+        await new.restart(STAT)
+        await old.write(0, [b"a" * (5 << 20)])
+        await old.finish([(0, 5 << 20)])
+        await old.close()
+        assert (tmp_path / "x.part").stat().st_size == 0
+        assert not (tmp_path / "x.json").exists()
+        await new.close()
+
+
 async def test_a_whole_file_is_synced_and_discarded(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as threads:
         file = PartialFile(tmp_path, "x", URL, threads)
