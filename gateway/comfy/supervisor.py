@@ -251,7 +251,7 @@ class Supervisor:
             self._child = None
         self._tell(state="stopped", detail="ComfyUI is stopped.", pid=None, **ended)
 
-    def _tell(self, **changes: Any) -> None:
+    def _tell(self, *, is_logged: bool = True, **changes: Any) -> None:
         """Replace the snapshot, and say so."""
         before, now = self.snapshot, replace(self.snapshot, **changes)
         if self._record.is_loop and now.reason in ("starting", "warming", "comfyui_down"):
@@ -261,7 +261,8 @@ class Supervisor:
             now = replace(now, since=time.time())
         self.snapshot = now
         (self._is_ready.set if now.reason is None else self._is_ready.clear)()
-        log_change(before, now)
+        if is_logged:
+            log_change(before, now)
         for listener in self._listeners:
             listener(now)
 
@@ -286,7 +287,7 @@ class Supervisor:
     async def _begin_after_install(self, install: Install) -> None:
         run = self._run
         try:
-            await install(lambda detail: self._ask(run, self._note, detail))
+            await install(lambda detail: self._ask(run, self._show, detail))
         except errors.InstallFailed as failure:
             self._ask(run, self._give_up, failure)
         else:
@@ -346,6 +347,11 @@ class Supervisor:
 
     async def _note(self, detail: str) -> None:
         self._tell(detail=detail)
+
+    async def _show(self, detail: str) -> None:
+        """Show what its teller has logged; what runs beside a ready ComfyUI is not its state."""
+        if self.snapshot.reason is not None:
+            self._tell(is_logged=False, detail=detail)
 
     async def _watch_answers(self) -> None:
         run = self._run

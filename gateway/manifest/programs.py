@@ -50,6 +50,17 @@ class Program:
     #: Never shown, whatever the program prints.
     secrets: Sequence[str] = field(default=(), repr=False)
 
+    @property
+    def name(self) -> str:
+        """What it is called: of Python, the module or the script that it runs."""
+        first, *rest = (Path(word).name for word in self.command[:3])
+        if first.startswith("python") and rest:
+            if rest[0] == "-m" and len(rest) > 1:
+                return rest[1]
+            if rest[0].endswith(".py"):
+                return rest[0]
+        return first
+
 
 def masked(text: str, secrets: Sequence[str] = ()) -> str:
     """Return a text without the users, passwords and tokens of the URLs in it."""
@@ -69,7 +80,7 @@ def environment(added: Mapping[str, str]) -> dict[str, str]:
 
 async def run(program: Program) -> list[str]:
     """Run a program to its end and return its last lines; raises InstallFailed with them."""
-    name, began = Path(program.command[0]).name, time.monotonic()
+    name, began = program.name, time.monotonic()
     lines: deque[str] = deque(maxlen=LAST_LINES)
 
     def note(line: str) -> None:

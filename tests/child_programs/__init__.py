@@ -17,7 +17,7 @@ import psutil
 
 from gateway.comfy.probe import Timings
 from gateway.comfy.snapshot import Snapshot
-from gateway.comfy.supervisor import Supervisor
+from gateway.comfy.supervisor import Install, Supervisor
 from gateway.config import Settings
 
 HERE = Path(__file__).parent
@@ -127,6 +127,7 @@ async def supervised(
     port: int,
     *,
     warm_up: Callable[[], Any] = _nothing,
+    install: Install | None = None,
     timings: Timings | None = QUICK,
     **settings: Any,
 ) -> AsyncIterator[Watched]:
@@ -138,6 +139,7 @@ async def supervised(
             session,
             warm_up=warm_up,
             on_restart=restarts.append,
+            install=install,
             timings=timings,
         )
         watched = Watched(supervisor, [], restarts)

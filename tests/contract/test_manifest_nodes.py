@@ -268,7 +268,7 @@ class TestSteps:
     async def test_a_step_that_failed_is_taken_again(self, world: World) -> None:
         remote = world.repository()
         remote.commit(requirements_txt="refuse")
-        with pytest.raises(errors.InstallFailed, match=r"custom node file.*node: python ended"):
+        with pytest.raises(errors.InstallFailed, match=r"custom node file.*node: pip ended"):
             await world.install(manifest(remote.url))
         with pytest.raises(errors.InstallFailed):
             await world.install(manifest(remote.url))

@@ -93,14 +93,14 @@ async def test_the_one_that_fails_is_named_and_the_others_are_installed(world: W
     wheel(world.folder / "wheels", "good_pack", "1.0")
     installer = await world.install("pip: [absent-pack, good_pack]", on_manifest_error="skip")
     (problem,) = installer.problems
-    assert problem.message.startswith("pip package absent-pack: python ended with status 1")
+    assert problem.message.startswith("pip package absent-pack: pip ended with status 1")
     assert "No matching distribution found for absent-pack" in problem.last_lines
     assert world.import_from_comfy("import good_pack; print('there')") == "there"
     assert versions(world) == {"good_pack": "1.0"}
 
 
 async def test_the_one_that_fails_stops_the_start(world: World) -> None:
-    with pytest.raises(errors.InstallFailed, match="pip package absent-pack: python ended"):
+    with pytest.raises(errors.InstallFailed, match="pip package absent-pack: pip ended"):
         await world.install("pip: [absent-pack]")
     assert versions(world) == {}
 

@@ -41,6 +41,20 @@ async def test_a_failure_has_its_output() -> None:
     assert set(failure.value.last_lines.splitlines()) == {"out", "err"}
 
 
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["/venv/bin/python3.11", "-m", "pip", "install", "x"], "pip"),
+        (["/venv/bin/python", "install.py"], "install.py"),
+        (["/venv/bin/python", "-c", "print()"], "python"),
+        (["/usr/bin/git", "-C", "x"], "git"),
+        (["python"], "python"),
+    ],
+)
+def test_what_a_program_is_called(command: list[str], name: str) -> None:
+    assert Program(command=command, timeout_s=1).name == name
+
+
 async def test_a_program_that_is_not_there() -> None:
     with pytest.raises(errors.InstallFailed, match="cannot be run: No such file"):
         await run(Program(command=["/nowhere/program"], timeout_s=1))

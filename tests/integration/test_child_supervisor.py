@@ -7,11 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.comfy import model_paths, restart_plan
 from gateway.config import Settings
@@ -57,6 +58,28 @@ async def test_from_start_to_stop(mine: Programs) -> None:
     assert it.now.exit_status == -signal.SIGTERM
     assert not lives(pid)
     assert it.restarts == []
+
+
+async def test_what_is_installed_first_is_shown_and_logged_by_its_teller_alone(
+    mine: Programs,
+) -> None:
+    tellers = []
+
+    async def install(tell: Callable[[str], None]) -> None:
+        tellers.append(tell)
+        tell("step 1 of 1")
+
+    with capture_logs() as logged:
+        async with supervised(mine.server(), mine.port, install=install) as it:
+            await it.supervisor.wait_ready()
+            tellers[0]("a model beside it")
+            await it.supervisor.restart("manual")
+            await it.supervisor.wait_ready()
+
+    details = [found.detail for found in it.said]
+    assert "step 1 of 1" in details
+    assert "a model beside it" not in details
+    assert not [entry for entry in logged if entry["event"] == "step 1 of 1"]
 
 
 async def test_stop_before_it_answers(mine: Programs) -> None:
