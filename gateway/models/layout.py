@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+#: What the name of a file ends in that may be about to go.
+ASIDE = ".aside"
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -26,6 +29,10 @@ class Layout:
     def pins(self) -> Path:
         """What each process that shares the folder has in use."""
         return self.cache / ".pins"
+
+    def aside(self, name: str) -> Path:
+        """Return where a file waits that goes unless another process needs it after all."""
+        return self.partial / f"{name}{ASIDE}"
 
     def part(self, stem: str) -> Path:
         """Return where a file grows."""

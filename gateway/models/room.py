@@ -129,20 +129,22 @@ class Room:
     async def remove(
         self,
         files: Iterable[File],
-        is_needed: Callable[[File, InUse], bool] = lambda file, in_use: False,
+        is_needed: Callable[[File, InUse], bool] | None = None,
     ) -> list[File]:
         """Remove files, but for those of which `is_needed` says so; return those that are gone.
 
-        It is told what other processes have in use. Raises OSError.
+        It is told what other processes have in use; None: no matter who needs them. Raises OSError.
         """
         async with self._alone():
             in_use = await asyncio.to_thread(self._peers.read)
+            self._is_shared = in_use.is_shared
             doomed = [
                 file
                 for file in files
-                if self._index.named(file.name) is file and not is_needed(file, in_use)
+                if self._index.named(file.name) is file
+                and not (is_needed and is_needed(file, in_use))
             ]
-            return await self._remove(doomed, if_unused=False)
+            return await self._remove(doomed, if_unused=False, if_unpinned=is_needed is not None)
 
     async def refresh(self) -> None:
         """Take notice of what other processes brought and removed. Raises OSError."""
@@ -278,7 +280,7 @@ class Room:
         parts = [one.name for one in plan if one.name.startswith(PART)]
         try:
             is_done = [await self._discarded(name.removeprefix(PART)) for name in parts]
-            gone = await self._remove(files, if_unused=True)
+            gone = await self._remove(files)
         finally:
             for file in files:
                 file.is_doomed = False
@@ -294,19 +296,24 @@ class Room:
                 return True
         return False
 
-    async def _remove(self, files: list[File], *, if_unused: bool) -> list[File]:
+    async def _remove(
+        self, files: list[File], *, if_unused: bool = True, if_unpinned: bool = True
+    ) -> list[File]:
         for file in files:
             file.is_doomed = True
         try:
-            return await _whole(self._removed(files, if_unused=if_unused))
+            return await _whole(self._removed(files, if_unused, if_unpinned))
         finally:
             for file in files:
                 file.is_doomed = False
 
-    async def _removed(self, files: list[File], *, if_unused: bool) -> list[File]:
+    async def _removed(self, files: list[File], if_unused: bool, if_unpinned: bool) -> list[File]:
         if not files:
             return []
-        became = await asyncio.to_thread(self._removed_now, files, if_unused=if_unused)
+        pinned = self._pinned_by_others if if_unpinned and self._is_shared else None
+        became = await asyncio.to_thread(
+            self._shelf.remove, files, if_unused=if_unused, pinned=pinned
+        )
         gone = []
         for file in files:
             used_at = became[file.name]
@@ -319,13 +326,8 @@ class Room:
         self._count()
         return gone
 
-    def _removed_now(self, files: list[File], *, if_unused: bool) -> dict[str, float | None]:
-        # Others may have taken one up since the plan was made: they say so first, and then look.
-        is_asked = if_unused and self._is_shared
-        pinned = self._peers.read().pinned if is_asked else frozenset()
-        kept = {file.name: time.time() for file in files if file.stem in pinned}
-        free = [file for file in files if file.name not in kept]
-        return kept | self._shelf.remove(free, if_unused=if_unused)
+    def _pinned_by_others(self) -> frozenset[str]:
+        return self._peers.read().pinned
 
     def _enter(self, file: File) -> None:
         self._index.add(file)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.models import names, record
 from gateway.models.index import File
-from gateway.models.layout import Layout
+from gateway.models.layout import ASIDE, Layout
 from gateway.storage.claim import claims
 from gateway.storage.partfile import LEFTOVER_AGE_S, sync_folder
 
@@ -73,7 +74,7 @@ class Shelf:
         crumbs = [
             *(
                 path
-                for path in partial.glob("*.json*")
+                for path in (*partial.glob("*.json"), *partial.glob("*.json.new"))
                 if not self.layout.part(path.name[:_STEM]).exists()
             ),
             *self.layout.records.glob(".*.tmp"),
@@ -103,8 +104,10 @@ class Shelf:
     def listing(self, *, is_shared: bool) -> dict[str, int] | None:
         """Return the inode of each name; None when nothing was added or removed since.
 
-        A shared folder is always read: its time of change is too coarse to tell.
+        A shared folder is always read: its time of change is too coarse to tell. What a killed
+        process was about to remove is there again.
         """
+        self._put_back_all()
         mtime = self._mtime()
         if mtime == self._seen and not is_shared:
             return None
@@ -125,24 +128,66 @@ class Shelf:
         free = shutil.disk_usage(self.layout.cache).free
         return Survey({part.stem: part for part in parts}, living, free)
 
-    def remove(self, files: Iterable[File], *, if_unused: bool = True) -> dict[str, float | None]:
+    def remove(
+        self,
+        files: Iterable[File],
+        *,
+        if_unused: bool = True,
+        pinned: Callable[[], Set[str]] | None = None,
+    ) -> dict[str, float | None]:
         """Remove files with their records; returns what became of each that was looked at.
 
-        None: it is gone. A time: another process used it then, and it stays. Raises OSError.
+        None: it is gone. A time: another process used it then, and it stays. `pinned` tells the
+        stems that others need; None: there is nobody else, or the file shall go all the same.
+        Raises OSError.
         """
         with self._own_change():
-            return {file.name: self._remove(file, if_unused=if_unused) for file in files}
+            return {file.name: self._removed(file, if_unused, pinned) for file in files}
 
-    def _remove(self, file: File, *, if_unused: bool) -> float | None:
-        path = self.layout.cache / file.name
+    def _removed(
+        self, file: File, if_unused: bool, pinned: Callable[[], Set[str]] | None
+    ) -> float | None:
         if if_unused:
             now = self.seen(file.name)
             if now is not None and now.used_at > file.used_at + _OTHERS_USE_S:
                 return now.used_at
+        path = self.layout.cache / file.name
+        if pinned is not None and not self._is_gone_unpinned(path, file, pinned):
+            return time.time()
         # In this order: a file without a record is verified again before it is served.
         record.remove(self.layout.records, file.stem)
         path.unlink(missing_ok=True)
         return None
+
+    def _is_gone_unpinned(self, path: Path, file: File, pinned: Callable[[], Set[str]]) -> bool:
+        """Remove a file, unless others need it.
+
+        They say that they do, and then look whether it is there: one who saw it has said so by the
+        time it is out of sight, and one who asks later fetches it.
+        """
+        if file.stem in pinned():
+            return False
+        aside = self.layout.aside(file.name)
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(aside)
+        if file.stem in pinned():
+            self._put_back(aside)
+            return False
+        record.remove(self.layout.records, file.stem)
+        aside.unlink(missing_ok=True)
+        return True
+
+    def _put_back_all(self) -> None:
+        for aside in self.layout.partial.glob(f"*{ASIDE}"):
+            self._put_back(aside)
+
+    def _put_back(self, aside: Path) -> None:
+        path = self.layout.cache / aside.name.removesuffix(ASIDE)
+        with contextlib.suppress(FileNotFoundError):
+            if path.exists():
+                aside.unlink()
+            else:
+                aside.rename(path)
 
     def place(self, part: Path, name: str, note: record.Record, used_at: float) -> File:
         """Give a verified part its final name. Raises OSError."""

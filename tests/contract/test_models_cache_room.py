@@ -306,6 +306,22 @@ async def test_a_part_that_nothing_could_go_on_with_does_not_outlive_the_start(
         assert list(partial.glob("*.part")) == [parts["claimed"]]
 
 
+async def test_what_a_killed_process_was_about_to_evict_is_there_again_and_counts(
+    host: Host, tmp_path: Path
+) -> None:
+    urls = [host.on(f"/{at}.safetensors", safetensors(MB, at)) for at in range(2)]
+    async with caching(tmp_path) as place:
+        found = await get(place, urls[0])
+    found.path.rename(place.layout.aside(found.name))
+    async with caching(tmp_path, MB) as place:
+        assert place.files() == {found.name: MB}
+        await get(place, urls[0])
+        assert len(host.asked) == 1
+        place.cache.release("job")
+        await get(place, urls[1])
+        assert found.name not in place.files()
+
+
 async def test_a_lowered_limit_is_kept_from_the_start(host: Host, tmp_path: Path) -> None:
     urls = [host.on(f"/{at}.safetensors", safetensors(MB, at)) for at in range(3)]
     async with caching(tmp_path) as place:
