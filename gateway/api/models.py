@@ -86,7 +86,7 @@ async def _bring(parts: Parts, want: Want, arrival: asyncio.Future[Brought]) -> 
         logger.warning("a download failed", url=shown(want.url), error=failure.message)
         _tell(arrival, failure)
     except asyncio.CancelledError:
-        _tell(arrival, errors.Draining(hint="Ask again later: it goes on where it stopped."))
+        _tell(arrival, errors.Draining(hint="Ask again later: what can be resumed is kept."))
         raise
     else:
         if not arrival.done():

@@ -31,7 +31,7 @@ from gateway.storage.providers import Providers
 
 Notify = Callable[[str, dict[str, Any]], None]
 
-_UNWANTED = "Nobody waits for it any more; it goes on where it stopped when it is asked for again."
+_UNWANTED = "Nobody waits for it any more; it {} when it is asked for again."
 
 
 class Downloads(Protocol):
@@ -98,7 +98,7 @@ class Fetch:
             raise failure from (cause if cause is not failure else None)
         finally:
             metrics.downloads_in_flight.dec()
-            self._close(download, failure)
+            self._close(stem, download, failure)
 
     async def _proven(
         self, seat: Seat, wanted: Wanted, download: Download
@@ -175,13 +175,18 @@ class Fetch:
         assert isinstance(cause, errors.GatewayError)
         return cause
 
-    def _close(self, download: Download, failure: errors.GatewayError | None) -> None:
+    def _close(self, stem: str, download: Download, failure: errors.GatewayError | None) -> None:
         if failure is not None:
             metrics.download_failures_total.labels(failure.code).inc()
             logger.warning("model not fetched", url=download.url, reason=failure.message)
         if download.ended is None:
-            download.end(failure.message if failure else _UNWANTED)
+            download.end(failure.message if failure else self._unwanted(stem))
         self._board.finish(download)
+
+    def _unwanted(self, stem: str) -> str:
+        # On the loop: it is ended without a pause, and one look costs little.
+        is_kept = self._shelf.layout.part(stem).with_suffix(".json").exists()
+        return _UNWANTED.format("goes on where it stopped" if is_kept else "begins again")
 
 
 async def _is_lost(held: Held) -> bool:

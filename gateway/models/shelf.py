@@ -14,7 +14,9 @@ from gateway.models import names, record
 from gateway.models.index import File
 from gateway.models.layout import ASIDE, Layout
 from gateway.storage.claim import claims
+from gateway.storage.hf_whole import bytes_in
 from gateway.storage.partfile import LEFTOVER_AGE_S, sync_folder
+from gateway.storage.partial import GATHERED
 
 #: A file touched this much later than we know, in seconds, was used by another process.
 _OTHERS_USE_S = 1.0
@@ -84,16 +86,6 @@ class Shelf:
             with contextlib.suppress(OSError):
                 if now - path.stat().st_mtime > LEFTOVER_AGE_S:
                     path.unlink()
-        self._clear_up_wholes()
-
-    def _clear_up_wholes(self) -> None:
-        """Remove what a killed program brought beside a part: nothing goes on with it."""
-        partial = self.layout.partial
-        folders = [path for path in partial.glob("*.part.*") if path.is_dir()]
-        living = {one.stem for one in claims(partial) if one.is_alive} if folders else set()
-        for folder in folders:
-            if folder.name[:_STEM] not in living:
-                shutil.rmtree(folder, ignore_errors=True)
 
     def scan(self) -> list[File]:
         """Return every file, the least recently used first. Raises OSError."""
@@ -247,9 +239,13 @@ def _parts(folder: Path) -> Iterator[Part]:
     except FileNotFoundError:
         return
     for name, entry in found.items():
-        stem, _, suffix = name.rpartition(".")
-        if suffix == "part" and names.stem_of(stem) == stem:
-            with contextlib.suppress(FileNotFoundError):
-                status = entry.stat(follow_symlinks=False)
-                size, allocated = status.st_size, status.st_blocks * 512
-                yield Part(stem, size, allocated, status.st_mtime, f"{stem}.json" in found)
+        stem, _, suffix = name.partition(".")
+        if names.stem_of(stem) != stem or suffix not in ("part", f"part{GATHERED}"):
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            status = entry.stat(follow_symlinks=False)
+            size, allocated = status.st_size, status.st_blocks * 512
+            if suffix != "part":
+                # It becomes the part: there is never both.
+                size = allocated = bytes_in(Path(entry.path))
+            yield Part(stem, size, allocated, status.st_mtime, f"{stem}.json" in found)

@@ -14,7 +14,7 @@ from gateway.schemas import Auth
 from gateway.storage import failures, journal
 from gateway.storage.crew import Crew, Slots
 from gateway.storage.pace import Patience
-from gateway.storage.partial import PartialFile, discard
+from gateway.storage.partial import PartialFile, discard, note_whole
 from gateway.storage.provider import Provider, Stat, WholeProvider
 from gateway.storage.spans import Range, Spans
 from gateway.storage.transfer import HEAD_BYTES, Source, Transfer
@@ -129,6 +129,7 @@ class Downloader:
             stat = None
         if stat is None:
             return None
+        await asyncio.to_thread(note_whole, order.folder, order.stem, order.url, stat)
         return Arrival(
             path=path,
             size=(await asyncio.to_thread(path.stat)).st_size,

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.storage.hf_address import File
+from gateway.storage.partial import gathered
 
 #: Below this, starting a process takes longer than it gains.
 WORTH_BYTES = 64 << 20
@@ -61,7 +62,7 @@ def is_available() -> bool:
 
 async def fetched(order: Order, path: Path, tell: Callable[[int], None]) -> bool:
     """Whether the file is now at `path`, complete; else nothing is left there."""
-    folder = path.with_name(f"{path.name}.xet")
+    folder = gathered(path)
     await asyncio.to_thread(_emptied, folder)
     try:
         if not await _is_run(order, folder, tell):
@@ -106,7 +107,7 @@ async def _watched(
     here, grown_at = 0, now()
     while not ended.done() and now() - grown_at < _STALL_S:
         await asyncio.wait([ended], timeout=_EVERY_S)
-        found = await asyncio.to_thread(_bytes_in, folder)
+        found = await asyncio.to_thread(bytes_in, folder / "files")
         if found > here:
             here, grown_at = found, now()
             tell(min(here, order.size))
@@ -137,10 +138,10 @@ def _emptied(folder: Path) -> None:
     (folder / "home").mkdir(parents=True)
 
 
-def _bytes_in(folder: Path) -> int:
+def bytes_in(folder: Path) -> int:
     """Return the bytes that are on the disk: the file is written at several places at once."""
     found = 0
-    for path, _, names in os.walk(folder / "files"):
+    for path, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(FileNotFoundError):
                 found += os.stat(os.path.join(path, name)).st_blocks * 512

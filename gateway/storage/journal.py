@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,6 +36,25 @@ class Journal(BaseModel):
     written: list[list[_Bytes]]
     #: What the disk has; nothing takes that.
     synced: list[list[_Bytes]]
+
+    @classmethod
+    def of(
+        cls, url: str, stat: Stat, written: Sequence[Range], synced: Sequence[Range]
+    ) -> Journal | None:
+        """Return what is noted in this boot; None: nothing could be resumed. `url` is hashed."""
+        if stat.version is None or stat.size is None:
+            return None
+        return cls(
+            url=url,
+            size=stat.size,
+            version=stat.version,
+            content_type=stat.content_type,
+            filename=stat.filename,
+            sha256=stat.sha256,
+            boot=boot_id(),
+            written=[list(pair) for pair in written],
+            synced=[list(pair) for pair in synced],
+        )
 
     @property
     def stat(self) -> Stat:

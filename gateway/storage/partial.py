@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
@@ -22,6 +23,8 @@ _NOTE_BYTES = 4 << 20
 _NOTES = 64
 #: Bytes between two pushes to the disk: the last one then has little left to do.
 _SYNC_BYTES = 64 << 20
+#: What follows the name of a part in that of the folder of `gathered`.
+GATHERED = ".xet"
 
 _Result = TypeVar("_Result")
 _Arguments = TypeVarTuple("_Arguments")
@@ -111,21 +114,12 @@ class PartialFile:
         await self._keep(spans.written, is_lasting=True)
 
     async def _keep(self, written: Callable[[], list[Range]], *, is_lasting: bool = False) -> None:
-        stat = self._stat
-        if stat is None or stat.version is None or stat.size is None:
+        if self._stat is None:
             return
         async with self._note_lock:
-            told = Journal(
-                url=self._url,
-                size=stat.size,
-                version=stat.version,
-                content_type=stat.content_type,
-                filename=stat.filename,
-                sha256=stat.sha256,
-                boot=journal.boot_id(),
-                written=[list(pair) for pair in written()],
-                synced=[list(pair) for pair in self._synced],
-            )
+            told = Journal.of(self._url, self._stat, written(), self._synced)
+            if told is None:
+                return
             await self._in_thread(self._save, told)
         if is_lasting:
             # Outside the lock: meanwhile the next note, which is no worse, may take its place.
@@ -218,7 +212,22 @@ def is_resumable(part: Path, note: Path) -> bool:
     return found is not None and bool(found.here(journal.boot_id())) and part.stat().st_size > 0
 
 
+def note_whole(folder: Path, stem: str, url: str, stat: Stat) -> None:
+    """Note that all of a part is here, and on the disk: a later run only confirms it."""
+    whole = [(0, stat.size)] if stat.size else []
+    told = Journal.of(journal.hashed(url), stat, whole, whole)
+    if told is not None:
+        journal.save(folder / f"{stem}.json", told)
+        journal.settle(folder / f"{stem}.json")
+
+
+def gathered(part: Path) -> Path:
+    """Return the folder in which a program may gather a file before it becomes the part."""
+    return part.with_name(f"{part.name}{GATHERED}")
+
+
 def discard(folder: Path, stem: str) -> None:
     """Remove what is left of a stem."""
     for name in (f"{stem}.json", f"{stem}.json.new", f"{stem}.part"):
         (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(gathered(folder / f"{stem}.part"), ignore_errors=True)

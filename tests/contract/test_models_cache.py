@@ -126,6 +126,19 @@ async def test_a_cancelled_download_goes_on_where_it_stopped(host: Host, tmp_pat
     assert host.sent - before < 12 * MB
 
 
+async def test_nothing_is_promised_of_what_cannot_go_on(host: Host, tmp_path: Path) -> None:
+    url = host.on("/m.safetensors", BODY, held_at=KB, tells_size=False)
+    async with caching(tmp_path) as place:
+        task = asyncio.create_task(get(place, url))
+        await wait_until(lambda: host.sent >= KB, description="some is on its way")
+        task.cancel()
+        await asyncio.wait({task})
+        await wait_until(
+            lambda: "begins again" in (place.cache.downloads()[0].error or ""),
+            description="it ended",
+        )
+
+
 async def test_what_a_killed_program_left_beside_a_part_is_removed(
     host: Host, tmp_path: Path
 ) -> None:

@@ -322,7 +322,7 @@ class WholeHost(HttpProvider):
         path.write_bytes(SMALL)
         tell(len(SMALL))
         return Stat(
-            len(SMALL), version="1", filename="x.bin", sha256=hashlib.sha256(SMALL).hexdigest()
+            len(SMALL), version='"1"', filename="x.bin", sha256=hashlib.sha256(SMALL).hexdigest()
         )
 
 
@@ -343,6 +343,19 @@ async def test_a_faster_way_is_taken_where_there_is_one(
     assert setup.reserved == [len(SMALL)]
     assert setup.told[-1] == (len(SMALL), len(SMALL))
     assert bool(host.asked) is not is_open
+
+
+async def test_what_came_the_faster_way_is_only_confirmed_after_a_kill(
+    host: Host, tmp_path: Path
+) -> None:
+    url = host.on("/x", ranged(SMALL))
+    http = WholeHost(NetworkGuard(("127.0.0.0/8",)), proxies={})
+    async with http.open():
+        for _ in range(2):
+            arrival = await Downloader(Only(http)).run(Downloading(tmp_path).order(url))
+            assert arrival.path.read_bytes() == SMALL
+
+    assert [(asked.start, asked.end) for asked in host.asked] == [(len(SMALL) - 1, len(SMALL))]
 
 
 async def test_what_is_here_already_is_gone_on_with(host: Host, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from gateway.models.index import File
 from gateway.models.layout import Layout
 from gateway.models.record import Record
 from gateway.models.shelf import Shelf
+from gateway.storage.partial import discard, gathered
 
 STEM = "m" * 32
 NAME = f"{STEM}.json"
@@ -35,6 +36,16 @@ def removed(shelf: Shelf, *answers: Set[str]) -> bool:
     assert next(said, None) is None
     assert not list(shelf.layout.partial.iterdir())
     return became == {NAME: None}
+
+
+def test_what_a_program_gathers_counts_as_the_part_that_it_becomes(shelf: Shelf) -> None:
+    part = shelf.layout.part(STEM)
+    (gathered(part) / "files").mkdir(parents=True)
+    (gathered(part) / "files" / "m.safetensors").write_bytes(bytes(1 << 20))
+    survey = shelf.survey()
+    assert survey.allocated(STEM) == survey.size(STEM) == 1 << 20
+    discard(shelf.layout.partial, STEM)
+    assert not shelf.survey().parts
 
 
 @pytest.mark.parametrize("answers", [({STEM},), (set(), {STEM})])
