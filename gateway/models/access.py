@@ -10,6 +10,9 @@ from typing import Literal
 import cachetools
 
 from gateway import errors
+from gateway.models import names
+from gateway.models.record import Record
+from gateway.models.verify import PAGES
 from gateway.models.wanted import Wanted
 from gateway.storage import address
 from gateway.storage.failures import GIVEN_TOKEN, TransferFailed
@@ -18,6 +21,12 @@ from gateway.storage.provider import Stat
 from gateway.storage.providers import Providers
 
 _VERDICTS = 4096
+
+#: Kinds of content that no page to log in on has, nor a message that one should.
+_NO_PAGES = ("application/octet-stream", "binary/octet-stream", "application/zip")
+
+#: Who may answer a refusal with such a page.
+_WITH_PAGES = ("http", "civitai")
 
 Key = tuple[str, str]
 #: What a source said: "other" is yes, but to something of another size.
@@ -57,10 +66,11 @@ class Access:
         """Remember that the source said yes just now."""
         self._verdicts[stem, self.digest(wanted)] = "accepted"
 
-    async def check(self, stem: str, wanted: Wanted, size: int) -> None:
-        """Ask the source for a file of `size` bytes, unless it has answered lately.
+    async def check(self, stem: str, wanted: Wanted, known: Record) -> None:
+        """Ask the source for a file that is known, unless it has answered lately.
 
-        A host may well say yes, and mean the page on which one logs in: that has another size.
+        A host may well say yes, and mean the page on which one logs in: that has another size. A
+        file that has changed has another size, too, and is of the same kind as it was.
 
         Raises CredentialsRefused, and ModelNotFetched when it cannot be asked.
         """
@@ -68,11 +78,21 @@ class Access:
         verdict = self._verdicts.get(key)
         if verdict is None:
             found = await self.ask(stem, wanted)
-            verdict = self._verdicts[key] = "accepted" if found.size in (None, size) else "other"
+            is_it = found.size in (None, known.size) or self._is_changed(found, wanted, known)
+            verdict = self._verdicts[key] = "accepted" if is_it else "other"
         if verdict == "refused":
             raise _refused(wanted)
         if verdict == "other":
             raise _other(wanted)
+
+    def _is_changed(self, found: Stat, wanted: Wanted, known: Record) -> bool:
+        """Whether an answer is the file itself, only that it is not what it was."""
+        if None in (found.version, known.version) or found.version == known.version:
+            return False
+        if self._providers.of(wanted.url).name not in _WITH_PAGES:
+            return True
+        kind, was = _kind(found.content_type), _kind(known.content_type)
+        return kind == was and kind.startswith(_NO_PAGES)
 
     async def ask(self, stem: str, wanted: Wanted) -> Stat:
         """Return what the source says of the file to these credentials; raises as `check`."""
@@ -95,7 +115,7 @@ class Access:
             if not failure.verdict.is_refused:
                 raise
             found = None
-        if found is None or (found.size is None and _is_page(found)):
+        if found is None or _is_login(wanted, found):
             self._verdicts[key] = "refused"
             return None
         return found
@@ -123,5 +143,12 @@ def _other(wanted: Wanted) -> errors.CredentialsRefused:
     )
 
 
-def _is_page(found: Stat) -> bool:
-    return (found.content_type or "").lower().startswith("text/html")
+def _is_login(wanted: Wanted, found: Stat) -> bool:
+    """Whether a source answers with a page where no page is wanted."""
+    is_page_wanted = names.extension(wanted.url, found.filename, None) in PAGES
+    is_page = _kind(found.content_type) == "text/html"
+    return is_page and (found.size is None or not is_page_wanted)
+
+
+def _kind(content_type: str | None) -> str:
+    return (content_type or "").partition(";")[0].strip().lower()

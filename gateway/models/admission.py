@@ -106,6 +106,8 @@ class Admission:
             url=address.shown(wanted.url),
             size=file.size,
             sha256=known_sha256.lower() if known_sha256 else None,
+            version=told.version if told else None,
+            content_type=told.content_type if told else None,
             needs_credentials=told is not None and wanted.secret is not None,
         )
         file.is_settled = True

@@ -193,7 +193,7 @@ class Cache:
                 own.location = wanted.location
                 raise own from failure
             if file.record is not None and file.record.needs_credentials and not is_fresh:
-                await self._access.check(stem, wanted, file.size)
+                await self._access.check(stem, wanted, file.record)
             found = None if file.is_doomed else self._taken(file, is_hit=not is_fresh)
             if found is not None:
                 return found

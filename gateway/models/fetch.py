@@ -82,6 +82,8 @@ class Fetch:
                     url=shown,
                     size=arrival.size,
                     sha256=sha256,
+                    version=arrival.version,
+                    content_type=arrival.content_type,
                     needs_credentials=needs_credentials,
                     fetched_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 )

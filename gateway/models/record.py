@@ -23,6 +23,9 @@ class Record:
     size: int
     #: Hex, when it was ever reckoned.
     sha256: str | None = None
+    #: What the source said of it then.
+    version: str | None = None
+    content_type: str | None = None
     #: Whether it was fetched with a caller's own credentials.
     needs_credentials: bool = False
     #: ISO 8601; None: it was there before us.
@@ -51,6 +54,8 @@ def read(folder: Path, stem: str) -> Record | None:
             url=found.get("url"),
             size=int(found["size"]),
             sha256=found.get("sha256"),
+            version=found.get("version"),
+            content_type=found.get("content_type"),
             # What cannot be told is not given away.
             needs_credentials=bool(found.get("needs_credentials", True)),
             fetched_at=found.get("fetched_at"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,21 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from gateway import errors
+from gateway.models import names
 from gateway.models.cache import Wanted
 from gateway.schemas import Auth, BearerAuth
-from tests.cache_stand import Place, caching
+from tests.cache_stand import Host, Place, caching, hosting
 from tests.weights import safetensors
 
 BODY = safetensors(5000)
 RIGHT = BearerAuth(type="bearer", token="right-s3cret")
 WRONG = BearerAuth(type="bearer", token="wrong-s3cret")
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[Host]:
+    async with hosting() as found:
+        yield found
 
 
 async def get(place: Place, url: str, auth: Auth | None) -> None:
@@ -54,3 +62,44 @@ async def test_a_host_that_sends_strangers_to_its_login_has_not_accepted_them(
                 with pytest.raises(errors.CredentialsRefused):
                     await get(place, url, auth)
         await get(place, url, RIGHT)
+
+
+async def test_a_login_page_is_no_reason_to_remove_an_adopted_file(
+    host: Host, tmp_path: Path
+) -> None:
+    page = {"Content-Type": "text/html; charset=utf-8"}
+    url = host.on("/m.safetensors", b"<!doctype html>Log in", headers=page)
+    adopted = tmp_path / f"{names.stem(url)}.safetensors"
+    adopted.write_bytes(BODY)
+    async with caching(tmp_path) as place:
+        with pytest.raises(errors.CredentialsRefused):
+            await get(place, url, None)
+        assert adopted.read_bytes() == BODY
+        host.on("/m.safetensors", BODY, authorization=f"Bearer {RIGHT.token}")
+        await get(place, url, RIGHT)
+        assert not place.told("file_downloaded")
+
+
+@pytest.mark.parametrize(("kind", "is_served"), [("octet-stream", True), ("json", False)])
+async def test_a_file_that_changed_at_its_source_is_served_to_its_owner_as_it_was(
+    host: Host, tmp_path: Path, kind: str, is_served: bool
+) -> None:
+    def answer(body: bytes, version: str, kind: str) -> str:
+        headers = {"ETag": version, "Content-Type": f"application/{kind}"}
+        return host.on(
+            "/m.safetensors", body, headers=headers, authorization=f"Bearer {RIGHT.token}"
+        )
+
+    url = answer(BODY, '"1"', "octet-stream")
+    async with caching(tmp_path) as place:
+        await get(place, url, RIGHT)
+    answer(safetensors(6000), '"2"', kind)
+    async with caching(tmp_path) as place:
+        if is_served:
+            await get(place, url, RIGHT)
+            assert not place.told("file_downloaded")
+        else:
+            with pytest.raises(errors.CredentialsRefused, match="another file"):
+                await get(place, url, RIGHT)
+        with pytest.raises(errors.CredentialsRefused):
+            await get(place, url, WRONG)
