@@ -7,10 +7,10 @@ import contextlib
 import copy
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from gateway import errors, metrics
 from gateway.config import Settings
@@ -37,6 +37,8 @@ from gateway.storage.partfile import remove_leftovers
 from gateway.storage.providers import Providers
 
 __all__ = ["Cache", "Cached", "EntryShown", "Wanted", "verify_folder"]
+
+Result = TypeVar("Result")
 
 _GB = 1 << 30
 #: Seconds after which what a killed download left is not resumed any more.
@@ -116,21 +118,12 @@ class Cache:
             found = list(map(self._at_hand, stems, wants))
             while None in found:
                 lacking = [one for one, at_hand in zip(wants, found, strict=True) if not at_hand]
-                await self._gathered(lacking, holder)
+                await gathered(self.get(wanted, holder) for wanted in lacking)
                 found = [self._still_here(stem, holder) for stem in stems]
         except BaseException:
             self._drop(new, holder)
             raise
         return [one for one in found if one is not None]
-
-    async def _gathered(self, wants: Sequence[Wanted], holder: str) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for wanted in wants:
-                    group.create_task(self.get(wanted, holder))
-        except BaseExceptionGroup as failures:
-            # One reason is answered: the first that failed, which cancelled the others.
-            raise failures.exceptions[0] from None
 
     def _drop(self, stems: Iterable[str], holder: str) -> None:
         for stem in stems:
@@ -288,3 +281,14 @@ class Cache:
     def _tell_removed(self, file: File) -> None:
         path = self._layout.cache / file.name
         self._notify("file_deleted", {"local_path": str(path), "size": file.size})
+
+
+async def gathered(works: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Return what each brings, in their order; the first that fails cancels the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+    except BaseExceptionGroup as failures:
+        # One reason is answered.
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway import errors
 from gateway.models import names
-from gateway.models.cache import Cache
+from gateway.models.cache import Cache, gathered
 from gateway.models.links import Links
 from gateway.models.repositories import FOLDER, Repositories
 from gateway.models.wanted import Cached, Want
@@ -72,7 +72,7 @@ class Library:
         it waits for room that earlier ones hold. Raises ModelNotFetched, ModelInvalid,
         ModelTooLarge, CredentialsRefused, LinkOccupied, InvalidInput, StorageFull.
         """
-        parts = [await self._parts(want) for want in wants]
+        parts = await gathered(self._parts(want) for want in wants)
         for folder in {want.folder for want in wants if not self.links.knows(want.folder)}:
             await self._learn(folder)
         files = [file for part in parts for file in part]

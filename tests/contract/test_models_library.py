@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from gateway.schemas import BearerAuth
 from gateway.storage.download import Downloader
 from gateway.storage.providers import Providers
 from tests.contract.providers import hub
+from tests.waiting import wait_until
 from tests.weights import safetensors
 
 TOKEN = "hf_secret"
@@ -72,6 +74,22 @@ async def test_a_repository_becomes_a_folder_of_links(tmp_path: Path) -> None:
     assert (brought.name, brought.size) == ("mine", sum(map(len, wanted.values())))
     assert files_below(tmp_path / "cache" / "links" / "diffusers" / "mine") == wanted
     assert len(server.asked) == asked
+
+
+async def test_repositories_of_one_job_are_listed_side_by_side(tmp_path: Path) -> None:
+    async with hub.serving(TOKEN) as server, opened(tmp_path, server.endpoint) as library:
+        server.held["tree"] = asyncio.Event()
+        for name in "abc":
+            server.repository(f"org/{name}", FILES)
+        wants = [Want(url=f"hf://org/{name}", folder="diffusers") for name in "abc"]
+
+        bringing = asyncio.create_task(library.bring(wants, "job"))
+        await wait_until(
+            lambda: sum("/tree/" in asked.path for asked in server.asked) == 3,
+            description="all are asked for",
+        )
+        server.held["tree"].set()
+        assert len({one.name for one in await bringing}) == 3
 
 
 async def test_a_private_repository_is_for_those_with_a_token(tmp_path: Path) -> None:
