@@ -7,8 +7,9 @@ what is wanted      resolver (inputs of a graph that name weights), repositories
                     wanted (what is asked, what is answered), names (what a URL's file is called)
 the cache           cache (one `get`: here already, or fetched once for all who ask),
                     admission (is what lies here whole), access (who may have it), verify (is it
-                    a model, from its bytes), fetch (one file on its way in), downloads (its
-                    progress, shown), inventory (what is here, shown and deleted)
+                    a model, from its bytes) and safetensors_header, fetch (one file on its way
+                    in), downloads (its progress, shown), inventory (what is here, shown and
+                    deleted)
 room in it          room (reserves, evicts, waits), seats (who is on the way in, whose turn it is),
                     decision and eviction (pure: may it, and what goes for it)
 what is known       index (files in memory, by last use), pins (who needs which), uses (what was

@@ -14,9 +14,11 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 import orjson
+
+from gateway.models.safetensors_header import Misfit, data_end
 
 #: The safetensors format allows no larger header.
 HEADER_LIMIT = 100_000_000
@@ -96,7 +98,7 @@ def check(
         length = os.fstat(file.fileno()).st_size
         if size is not None and size != length:
             raise Flaw(f"{size:,} bytes", f"{length:,} bytes")
-        is_proven = _checked_content(file, suffix.lower(), length)
+        is_proven = _checked_content(file, suffix.lower(), length, stop)
     if sha256 is not None:
         check_sha256(path, sha256, stop)
     return is_proven or sha256 is not None
@@ -135,7 +137,7 @@ def _header_length(head: bytes) -> int:
     return int.from_bytes(head[:8], "little")
 
 
-def _checked_content(file: BinaryIO, suffix: str, length: int) -> bool:
+def _checked_content(file: BinaryIO, suffix: str, length: int, stop: Event | None) -> bool:
     head = file.read(_HEAD)
     if suffix in _WEIGHTS and not head:
         raise Flaw("a model", "an empty file")
@@ -145,7 +147,7 @@ def _checked_content(file: BinaryIO, suffix: str, length: int) -> bool:
         raise Flaw("a model", f"a message: {_quoted(head)}", _LOGIN)
     format_check = _FORMATS.get(suffix)
     if format_check is not None:
-        return format_check(file, head, length)
+        return format_check(file, head, length, stop)
     return suffix in _ZIPS and head.startswith(b"PK\x03\x04") and _check_zip(file, length)
 
 
@@ -165,45 +167,22 @@ def _quoted(head: bytes) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
-def _check_safetensors(file: BinaryIO, head: bytes, length: int) -> bool:
+def _check_safetensors(file: BinaryIO, head: bytes, length: int, stop: Event | None) -> bool:
     header_bytes = _header_length(head)
     if length < 8 or not 2 <= header_bytes <= HEADER_LIMIT:
         raise Flaw("a safetensors file", "no length of a header at its beginning")
     if 8 + header_bytes > length:
         raise Flaw(f"a header of {header_bytes:,} bytes", f"a file of {length:,} bytes")
-    file.seek(8)
     try:
-        header: Any = orjson.loads(file.read(header_bytes))
-    except orjson.JSONDecodeError as failure:
-        raise Flaw("a header in JSON", f"a header that cannot be read ({failure.msg})") from None
-    end = 8 + header_bytes + _data_end(header)
+        end = 8 + header_bytes + data_end(file, header_bytes, stop)
+    except Misfit as misfit:
+        raise Flaw(misfit.expected, misfit.found) from None
     if end != length:
         raise Flaw(f"{end:,} bytes, as the header has it", f"{length:,} bytes")
     return True
 
 
-def _data_end(header: Any) -> int:
-    """Return where the last tensor ends; each must begin where the one before it ends."""
-    if not isinstance(header, dict):
-        raise Flaw("a header that is an object", f"a header that is a {type(header).__name__}")
-    spans = sorted(_span(name, entry) for name, entry in header.items() if name != "__metadata__")
-    at = 0
-    for start, end, name in spans:
-        if start != at:
-            raise Flaw(f"{name!r} at byte {at:,} of the data", f"it at byte {start:,}")
-        at = end
-    return at
-
-
-def _span(name: str, entry: Any) -> tuple[int, int, str]:
-    offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
-    match offsets:
-        case [int(start), int(end)] if 0 <= start <= end:
-            return start, end, name
-    raise Flaw(f"the offsets of {name[:80]!r}", "none that can be")
-
-
-def _check_gguf(file: BinaryIO, head: bytes, length: int) -> bool:
+def _check_gguf(file: BinaryIO, head: bytes, length: int, stop: Event | None) -> bool:
     if not head.startswith(b"GGUF"):
         raise Flaw("a GGUF file", "other first bytes")
     return False
@@ -223,7 +202,7 @@ def _check_zip(file: BinaryIO, length: int) -> bool:
     raise Flaw("a zip file's table of contents at its end", "none, so that it is cut short")
 
 
-_FORMATS: dict[str, Callable[[BinaryIO, bytes, int], bool]] = {
+_FORMATS: dict[str, Callable[[BinaryIO, bytes, int, Event | None], bool]] = {
     ".safetensors": _check_safetensors,
     ".sft": _check_safetensors,
     ".gguf": _check_gguf,

@@ -12,12 +12,14 @@ import time
 import zipfile
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.models import verify
+from gateway.models import safetensors_header, verify
 from gateway.models.verify import Flaw
+from tests.waiting import wait_until
 from tests.weights import safetensors
 
 WHOLE = safetensors(1000)
@@ -167,3 +169,37 @@ async def test_a_hash_that_nobody_waits_for_any_more_ends(tmp_path: Path) -> Non
         task.cancel()
     async with asyncio.timeout(5):
         assert await verify.hashed(small) == hashlib.sha256().hexdigest()
+
+
+def large(count: int) -> dict[str, object]:
+    """Return a header that is parsed in a process of its own."""
+    return {
+        f"model.diffusion_model.{at}.weight": {"data_offsets": [at, at + 1]} for at in range(count)
+    }
+
+
+def test_a_large_header_is_judged_as_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(safetensors_header, "LARGE", 1)
+    header: dict[str, object] = {"a": {"data_offsets": [0, 7]}}
+    assert check(tmp_path, tensors(header, 7))
+    for bad, found in (
+        (tensors(header, 6), "as the header has it"),
+        (tensors({**header, "hole": {"data_offsets": [8, 9]}}, 9), "'hole' at byte 7 of the data"),
+        (struct.pack("<Q", 4) + b"{xx}", "cannot be read"),
+    ):
+        with pytest.raises(Flaw, match=found):
+            check(tmp_path, bad)
+
+
+async def test_a_large_header_is_parsed_apart_while_anybody_waits(tmp_path: Path) -> None:
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(tensors(large(200_000), 200_000))
+    task = asyncio.create_task(verify.checked(path, ".safetensors"))
+    children = psutil.Process().children
+    await wait_until(lambda: children() or task.done(), description="it is being parsed")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await wait_until(lambda: not children(), description="the program has ended")
