@@ -171,7 +171,8 @@ class PromptRequest(BaseModel):
     )
     id: str | None = Field(None, description="The caller's name for the job; a UUID otherwise.")
     convert_output: ConvertOutput | None = None
-    credentials: list[Credential] = []
+    # Each is tried on each URL of the request.
+    credentials: list[Credential] = Field([], max_length=100)
     s3: S3Upload | None = None
     gcs: GcsUpload | None = None
     azure_blob_upload: AzureBlobUpload | None = None

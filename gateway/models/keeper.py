@@ -17,6 +17,8 @@ from gateway.models.uses import Uses
 
 #: Seconds that uses are gathered before they are written down.
 _GATHER_S = 1.0
+#: Links of one file that are remembered: callers choose the names.
+_LINKS = 100
 
 
 class Keeper:
@@ -41,7 +43,7 @@ class Keeper:
         file = self._index.of_stem(stem)
         if file is None or file.record is None or str(path) in file.record.links:
             return
-        links = (*file.record.links, str(path))
+        links = (*file.record.links, str(path))[-_LINKS:]
         file.record = dataclasses.replace(file.record, links=links)
         self._linked.add(stem)
         self.stir()

@@ -16,6 +16,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cachetools import LRUCache
+
 from gateway import errors
 from gateway.models.link_names import checked_name
 from gateway.models.link_plan import Action, Found, Kind, decide
@@ -23,6 +25,9 @@ from gateway.storage.failures import disk_failure
 
 #: Others may make, or remove, something at the very moment: then we look again.
 _LOOKS = 10
+#: Callers choose the names: what is forgotten is found again on the disk.
+_REMEMBERED = 20_000
+_PLACES = 100
 _OTHER_NAME = (
     "Or fetch it under another name: POST /download with a `filename`, and give that name in the "
     "prompt."
@@ -46,9 +51,9 @@ class Links:
         self._roots = {os.path.abspath(cache), os.path.realpath(cache)}
         self._lock = threading.Lock()
         #: (folder, name) -> the link that ComfyUI follows.
-        self._known: dict[tuple[str, str], Path] = {}
+        self._known: LRUCache[tuple[str, str], Path] = LRUCache(_REMEMBERED)
         #: name in the cache -> where ComfyUI sees it.
-        self._places: dict[str, set[str]] = {}
+        self._places: LRUCache[str, LRUCache[str, None]] = LRUCache(_REMEMBERED)
 
     def ensure(self, folder: str, name: str, target: Path, *, is_part: bool = False) -> Path:
         """Return the link that leads ComfyUI to `target`, made if there is none.
@@ -79,7 +84,8 @@ class Links:
 
     def is_current(self, folder: str, name: str, device: int, inode: int) -> bool:
         """Whether ComfyUI finds this very file under the name; one stat once it is known."""
-        known = self._known.get((folder, name))
+        with self._lock:
+            known = self._known.get((folder, name))
         if known is not None:
             return _identity(known) == (device, inode)
         for path in (self._private(folder, name), *self._shared(folder, name)):
@@ -201,7 +207,7 @@ class Links:
                     self._note(folder, name, os.path.basename(pointed))
 
     def _note(self, folder: str, name: str, target: str) -> None:
-        self._places.setdefault(target, set()).add(f"{folder}/{name}")
+        self._places.setdefault(target, LRUCache(_PLACES))[f"{folder}/{name}"] = None
 
 
 def place(path: Path, roots: Sequence[Path]) -> str:

@@ -94,6 +94,19 @@ def test_one_file_may_have_many_places(here: Instance) -> None:
     assert links.places(here.cache / "b.safetensors") == []
 
 
+def test_names_that_callers_choose_are_not_remembered_for_ever(
+    here: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.models.links._REMEMBERED", 2)
+    monkeypatch.setattr("gateway.models.links._PLACES", 3)
+    links, target = here.links, here.cached("a.safetensors")
+    paths = [links.ensure("loras", f"{at}.safetensors", target) for at in range(5)]
+    assert links.places(target) == [f"loras/{at}.safetensors" for at in (2, 3, 4)]
+    for at, path in enumerate(paths):
+        assert current(links, target, name=f"{at}.safetensors")
+        assert links.ensure("loras", f"{at}.safetensors", target) == path
+
+
 def test_a_later_run_finds_what_an_earlier_one_linked(here: Instance) -> None:
     target = here.cached("a.safetensors")
     here.links.ensure("loras", NAME, target)

@@ -109,6 +109,7 @@ def test_right_requests(fields: dict[str, Any]) -> None:
             ({"http_upload": {"url_prefix": url}}, "http_upload.url_prefix")
             for url in ("", "host/x", "ftp://host", "https://", "https://h/a b", "https://h/#a")
         ),
+        ({"credentials": credential(type="bearer", token="t")["credentials"] * 101}, "credentials"),
         (credential(type="magic"), "credentials.0.auth"),
         (credential(type="bearer"), "credentials.0.auth.bearer.token"),
         (
