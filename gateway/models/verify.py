@@ -19,6 +19,7 @@ from typing import BinaryIO, TypeVar
 import orjson
 
 from gateway.models.safetensors_header import Misfit, data_end
+from gateway.storage.failures import GIVEN_TOKEN
 
 #: The safetensors format allows no larger header.
 HEADER_LIMIT = 100_000_000
@@ -58,8 +59,8 @@ class Flaw(Exception):
 
 
 _LOGIN = (
-    "The host may ask for a login: give credentials whose url_pattern matches this URL, "
-    "or a URL that leads to the file itself."
+    f"The host may ask for a login: give credentials ({GIVEN_TOKEN}), or a URL that leads to the "
+    "file itself."
 )
 
 
