@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,10 @@ _FORGET_EVERY_S = 1.0
 _FORGET_MOST = 200
 
 
+#: Frames that are kept for a prompt whose name is not known yet.
+_EARLY_FRAMES = 1000
+
+
 class Comfy:
     """The running ComfyUI, as jobs see it."""
 
@@ -47,6 +52,8 @@ class Comfy:
         self._stall_s = stall_s
         self._on_hang = on_hang
         self._attempts: dict[str, Attempt] = {}
+        self._sending = 0
+        self._early: deque[events.Frame] = deque(maxlen=_EARLY_FRAMES)
         self._running: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._socket: aiohttp.ClientWebSocketResponse | None = None
@@ -133,7 +140,8 @@ class Comfy:
             self._alive_at = time.monotonic()
         self._attempts[prompt_id] = attempt
         try:
-            await self._send(attempt, extra_data)
+            async with self._early_frames():
+                await self._send(attempt, extra_data)
             execution = await attempt.result
             return replace(execution, node_errors=attempt.node_errors)
         except asyncio.CancelledError:
@@ -147,6 +155,17 @@ class Comfy:
             if attempt.result.done() and not attempt.result.cancelled():
                 attempt.result.exception()
                 self._settled(attempt)
+
+    @contextlib.asynccontextmanager
+    async def _early_frames(self) -> AsyncIterator[None]:
+        """Keep frames of unknown names: the answer of an old core, which gave one, may come later."""
+        self._sending += 1
+        try:
+            yield
+        finally:
+            self._sending -= 1
+            if not self._sending:
+                self._early.clear()
 
     async def _send(self, attempt: Attempt, extra_data: dict[str, Any]) -> None:
         body = {
@@ -194,6 +213,8 @@ class Comfy:
             self._attempts.pop(attempt.prompt_id, None)
             attempt.prompt_id = given
             self._attempts[given] = attempt
+            for frame in [early for early in self._early if early.prompt_id == given]:
+                self._take(frame)
 
     async def _abandon(self, attempt: Attempt) -> None:
         """See to it that ComfyUI ends a prompt nobody waits for; its place is taken till then."""
@@ -269,6 +290,8 @@ class Comfy:
         if frame.type == "execution_start":
             self._running = prompt_id
         attempt = self._attempts.get(prompt_id)
+        if attempt is None and self._sending:
+            self._early.append(frame)
         if attempt is None:
             return
         attempt.take(frame)

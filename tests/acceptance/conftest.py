@@ -26,6 +26,7 @@ from PIL import Image
 from tests.acceptance.faulty import Place
 from tests.contract.providers.servers import Servers
 from tests.docs.running import ROOT, environment, free_port
+from tests.waiting import wait_until
 
 _START_S = 30.0
 
@@ -204,7 +205,10 @@ REPLIES: dict[str, bytes | None] = {
 async def host() -> AsyncIterator[str]:
     """The address of a host that answers as REPLIES says."""
 
+    open_writers: set[asyncio.StreamWriter] = set()
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_writers.add(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             reply = REPLIES[head.split()[1].decode()]
@@ -214,9 +218,13 @@ async def host() -> AsyncIterator[str]:
                 writer.write(reply)
                 await writer.drain()
         writer.close()
+        open_writers.discard(writer)
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        for writer in open_writers:
+            writer.close()
+        await wait_until(lambda: not open_writers, description="every answer has ended")

@@ -177,7 +177,7 @@ async def test_of_many_who_want_one_name_one_gets_it(place: Place, host: Host) -
         ("/etc/passwd", "invalid_graph", "models folder 'vae'"),
         ("a\0b", "invalid_graph", "models folder 'vae'"),
         ("x" * 300, "invalid_graph", "models folder 'vae'"),
-        ("ftp://host/x.safetensors", "invalid_graph", "models folder 'vae'"),
+        ("ftp://host/x.safetensors", "invalid_graph", "begins with http://"),
         ("file:///etc/passwd", "invalid_input", "ALLOWED_FILE_ROOTS"),
         ("http://", "invalid_input", "https://host/path"),
         ("https://exa mple/x", "invalid_input", "https://host/path"),
