@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+from gateway import log
 from gateway.config import Settings
 from gateway.models import names
 from gateway.models.cache import Cache, Wanted
@@ -197,6 +198,7 @@ def _sizes(folder: Path) -> dict[tuple[str, int], int]:
 
 async def main() -> None:
     """Measure in folders of their own."""
+    log.configure("warning", "console", sys.stderr)
     with tempfile.TemporaryDirectory() as parent:
         full, small = Path(parent) / "full", Path(parent) / "small"
         full.mkdir()

@@ -158,7 +158,7 @@ class Comfy:
 
     @contextlib.asynccontextmanager
     async def _early_frames(self) -> AsyncIterator[None]:
-        """Keep frames of unknown names: the answer of an old core, which gave one, may come later."""
+        """Keep frames of unknown names: an old core's answer may come after them."""
         self._sending += 1
         try:
             yield
