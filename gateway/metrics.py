@@ -12,6 +12,7 @@ from prometheus_client import (
 )
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 1800)
+_DISK_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
 
 #: More node classes than this are counted as "other": custom nodes come by the thousand.
 NODE_CLASSES = 200
@@ -22,6 +23,15 @@ ProcessCollector(registry=registry)
 queue_depth = Gauge("comfy_gateway_queue_depth", "Jobs waiting for their turn.", registry=registry)
 jobs_running = Gauge(
     "comfy_gateway_jobs_running", "Jobs claimed and not yet over.", registry=registry
+)
+# Not comfy_gateway_jobs: beside comfy_gateway_jobs_total that is one family twice.
+jobs_by_state = Gauge(
+    "comfy_gateway_jobs_by_state", "Jobs that are stored, by state.", ["state"], registry=registry
+)
+oldest_queued_seconds = Gauge(
+    "comfy_gateway_oldest_queued_seconds",
+    "How long the oldest queued job has waited; 0 when none waits.",
+    registry=registry,
 )
 ready = Gauge("comfy_gateway_ready", "1 when ComfyUI is ready.", registry=registry)
 queue_seconds = Histogram(
@@ -52,6 +62,17 @@ jobs_total = Counter(
     "comfy_gateway_jobs_total",
     "Jobs that are over, by outcome: succeeded, cancelled or the error's code.",
     ["code"],
+    registry=registry,
+)
+retries_total = Counter(
+    "comfy_gateway_retries_total",
+    "Jobs that went back to the queue to be tried again, by reason.",
+    ["reason"],
+    registry=registry,
+)
+poison_jobs_total = Counter(
+    "comfy_gateway_poison_jobs_total",
+    "Jobs that killed ComfyUI at each attempt, and failed for it.",
     registry=registry,
 )
 node_seconds = Histogram(
@@ -125,6 +146,33 @@ system_events_total = Counter(
     "comfy_gateway_system_events_total",
     "System events, by outcome: delivered, failed or dropped.",
     ["outcome"],
+    registry=registry,
+)
+deliveries_total = Counter(
+    "comfy_gateway_deliveries_total",
+    "Attempts to deliver a webhook, by outcome: delivered, failed (tried again later) or dead.",
+    ["outcome"],
+    registry=registry,
+)
+deliveries_pending = Gauge(
+    "comfy_gateway_deliveries_pending", "Webhooks that are owed.", registry=registry
+)
+outbox_age_seconds = Gauge(
+    "comfy_gateway_outbox_age_seconds",
+    "How long the oldest webhook has been owed; 0 when none is.",
+    registry=registry,
+)
+delivery_seconds = Histogram(
+    "comfy_gateway_delivery_seconds",
+    "One attempt to deliver a webhook.",
+    buckets=_SECONDS,
+    registry=registry,
+)
+sse_readers = Gauge("comfy_gateway_sse_readers", "Open streams of job events.", registry=registry)
+store_write_seconds = Histogram(
+    "comfy_gateway_store_write_seconds",
+    "One write to the job store, from its first statement until it is on disk.",
+    buckets=_DISK_SECONDS,
     registry=registry,
 )
 errors_total = Counter(
