@@ -243,6 +243,7 @@ class Gateway:
             keyring=self.keyring,
             health=self,
             background=self.background,
+            check_url=self.providers.http.check,
             salt=salt.read(self.settings.state / "salt"),
         )
 

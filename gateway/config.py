@@ -151,6 +151,19 @@ class Settings(BaseSettings):
     )
 
     webhook_secret: str | None = Field(None, description="Key that webhooks are signed with.")
+    webhook_max_attempts: int = Field(
+        10, ge=1, description="Calls of a webhook in all before it is a dead letter."
+    )
+    prompt_webhook_retries: int | None = Field(
+        None, ge=1, description="The same under its older name; wins where it is set."
+    )
+    webhook_retry_delays_s: Annotated[CommaList, AfterValidator(setting_values.delays)] = Field(
+        ("5", "30", "120", "600", "1800", "3600", "10800", "21600", "43200"),
+        description="Pauses between the calls, seconds; the last one repeats.",
+    )
+    dead_letter_ttl_s: float = Field(
+        604800, ge=0, description="Life of a dead letter and its job's files, seconds."
+    )
     system_webhook_url: Annotated[str | None, AfterValidator(setting_values.web_address)] = Field(
         None, description="Who hears of system events."
     )
@@ -167,6 +180,13 @@ class Settings(BaseSettings):
     max_pixels: int = Field(178956970, gt=0, description="Most pixels of an input picture.")
     max_json_depth: int = Field(64, ge=4, le=200, description="Deepest nesting of a request.")
     max_queue_depth: int = Field(0, ge=0, description="Most queued jobs; 0 = unlimited.")
+    max_queued_per_key: int = Field(
+        0, ge=0, description="Most queued jobs of an API key; 0 = unlimited."
+    )
+    max_running_per_key: int = Field(
+        0, ge=0, description="Most running jobs of an API key; 0 = unlimited."
+    )
+    fair_share: bool = Field(False, description="API keys take turns.")
     cancel_on_disconnect: bool = Field(
         True, description="Cancel an anonymous request whose client is gone."
     )
@@ -176,6 +196,12 @@ class Settings(BaseSettings):
     max_attempts: int = Field(2, ge=1, description="Crashes of ComfyUI a job may live through.")
     execution_stall_s: float = Field(
         1800, gt=0, description="No frame and no change for so long is a hang, seconds."
+    )
+    recycle_after_jobs: int = Field(
+        0, ge=0, description="Restart ComfyUI after so many jobs; 0 = never."
+    )
+    recycle_rss_gb: float = Field(
+        0, ge=0, description="Restart ComfyUI when it holds so much memory, GB; 0 = never."
     )
     drain_timeout_s: float = Field(
         120, ge=0, description="Time running jobs get at a stop, seconds."
@@ -204,6 +230,16 @@ class Settings(BaseSettings):
     def webhook_key(self) -> bytes | None:
         """What WEBHOOK_SECRET holds; None: webhooks go unsigned."""
         return setting_values.webhook_key(self.webhook_secret)
+
+    @cached_property
+    def webhook_attempts(self) -> int:
+        """Calls of a webhook in all before it is a dead letter."""
+        return self.prompt_webhook_retries or self.webhook_max_attempts
+
+    @cached_property
+    def webhook_delays(self) -> tuple[float, ...]:
+        """Pauses between the calls of a webhook, seconds."""
+        return tuple(map(float, self.webhook_retry_delays_s))
 
     @cached_property
     def system_meta(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ GatewayError
 │   ├── NotFound                        404 not_found
 │   ├── JobNotFound                     404 job_not_found
 │   ├── OutputNotFound                  404 output_not_found
+│   ├── DeliveryNotFound                404 delivery_not_found
 │   ├── CacheEntryNotFound              404 cache_entry_not_found
 │   ├── MethodNotAllowed                405 method_not_allowed
 │   ├── NotAcceptable                   406 not_acceptable
@@ -29,14 +30,15 @@ GatewayError
 │   ├── TooManyPixels                   413 too_many_pixels
 │   ├── RangeNotSatisfiable             416 range_not_satisfiable
 │   ├── InvalidRequest                  422 invalid_request
-│   ├── NotYetSupported                 422 not_yet_supported
 │   ├── UiWorkflow                      422 ui_workflow
 │   ├── UnknownModelFolder              422 unknown_model_folder
 │   ├── DestinationNotConfigured        422 destination_not_configured
 │   ├── InvalidGraph                    422 invalid_graph
-│   └── QueueFull                       429 queue_full
+│   ├── QueueFull                       429 queue_full
+│   └── KeyQueueFull                    429 key_queue_full
 ├── JobFailed                           the job was accepted, and did not succeed
 │   ├── ExecutionFailed                 500 execution_failed
+│   │   └── OutOfMemory                 500 out_of_memory
 │   ├── OutputMissing                   500 output_missing
 │   ├── EngineCrashed                   500 engine_crashed
 │   ├── CredentialsLost                 500 credentials_lost
@@ -47,10 +49,12 @@ GatewayError
 ├── Unavailable                         try again later
 │   ├── NotReady                        503 not_ready
 │   ├── Draining                        503 draining
+│   ├── StoreBusy                       503 store_busy
 │   └── StorageFull                     507 storage_full
 ├── InternalError                       500 internal
 └── Internal signals, never on the wire
     ├── SettingsInvalid                 the start is refused
+    ├── StateRefused                    STATE_DIR is another gateway's, or of a newer version
     ├── InstallFailed                   what the manifest names could not be installed
     ├── EngineLost                      ComfyUI died, or was restarted, under an attempt
     ├── EngineRefused                   ComfyUI refused a graph at its own door
@@ -181,6 +185,13 @@ class OutputNotFound(NotFound):
     code = "output_not_found"
 
 
+class DeliveryNotFound(RequestRefused):
+    """There is no such delivery."""
+
+    code = "delivery_not_found"
+    status = 404
+
+
 class CacheEntryNotFound(NotFound):
     """The cache holds no file of this name."""
 
@@ -278,13 +289,6 @@ class InvalidRequest(RequestRefused):
     status = 422
 
 
-class NotYetSupported(RequestRefused):
-    """This field is part of the contract, and not supported yet."""
-
-    code = "not_yet_supported"
-    status = 422
-
-
 class UiWorkflow(RequestRefused):
     """This is a workflow as the canvas saves it; send the API format (Workflow > Export (API))."""
 
@@ -321,6 +325,12 @@ class QueueFull(RequestRefused):
     retryable = True
 
 
+class KeyQueueFull(QueueFull):
+    """This key has as many queued jobs as it may have; try again later."""
+
+    code = "key_queue_full"
+
+
 class JobFailed(GatewayError):
     """The job failed."""
 
@@ -329,6 +339,12 @@ class ExecutionFailed(JobFailed):
     """A node raised while the workflow ran."""
 
     code = "execution_failed"
+
+
+class OutOfMemory(ExecutionFailed):
+    """The graph needs more memory than there is, also after ComfyUI had freed its own."""
+
+    code = "out_of_memory"
 
 
 class OutputMissing(JobFailed):
@@ -398,6 +414,12 @@ class Draining(Unavailable):
     code = "draining"
 
 
+class StoreBusy(Unavailable):
+    """Another process holds the job store; try again later."""
+
+    code = "store_busy"
+
+
 class StorageFull(Unavailable):
     """The disk is full."""
 
@@ -411,6 +433,10 @@ class InternalError(GatewayError):
 
 class SettingsInvalid(GatewayError):
     """The settings do not allow a start."""
+
+
+class StateRefused(GatewayError):
+    """STATE_DIR is another gateway's, or was written by a newer version."""
 
 
 class InstallFailed(GatewayError):

@@ -6,7 +6,14 @@ import re
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from gateway import errors
 
@@ -14,9 +21,6 @@ METADATA_BYTES = 4096
 
 #: What the caller may name a job; also a path segment and the head of file names.
 JOB_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._:-]{1,128}")
-
-#: Fields of the contract that later steps bring; until then they are refused, not ignored.
-LATER = ("webhook_v2", "webhook")
 
 #: Fields that name where the outputs are uploaded to; a request has one of them at most.
 UPLOADS = ("s3", "gcs", "azure_blob_upload", "hf_upload", "http_upload")
@@ -161,6 +165,19 @@ class HttpUpload(Upload):
     url_prefix: Annotated[str, Field(pattern=r"^(?i:https?)://[^\s#\x00-\x1f\x7f]+$")]
 
 
+def _webhook(value: str) -> str:
+    if re.match(r"(?i:https?)://[^/?]*@", value):
+        raise ValueError("no user or password in it: it is stored, and shown with the job")
+    return value
+
+
+WebhookUrl = Annotated[
+    str,
+    Field(pattern=r"^(?i:https?)://[^\s/?#\x00-\x1f\x7f]+[^\s\x00-\x1f\x7f]*$", max_length=2048),
+    AfterValidator(_webhook),
+]
+
+
 class PromptRequest(BaseModel):
     """`POST /prompt`."""
 
@@ -170,6 +187,12 @@ class PromptRequest(BaseModel):
         description="API-format workflow: node id -> {inputs, class_type, _meta?}."
     )
     id: str | None = Field(None, description="The caller's name for the job; a UUID otherwise.")
+    webhook_v2: WebhookUrl | None = Field(
+        None, description="One signed call when all is done; the answer is a 202."
+    )
+    webhook: WebhookUrl | None = Field(
+        None, description="Legacy: one unsigned call for each output; the answer is a 202."
+    )
     convert_output: ConvertOutput | None = None
     # Each is tried on each URL of the request.
     credentials: list[Credential] = Field([], max_length=100)
@@ -192,6 +215,8 @@ class PromptRequest(BaseModel):
     @property
     def is_async(self) -> bool:
         """Whether the answer is not to wait for the job's end."""
+        if self.webhook_v2 is not None or self.webhook is not None:
+            return True
         given = (getattr(self, name) for name in UPLOADS)
         return any(upload is not None and upload.is_async for upload in given)
 
@@ -219,7 +244,7 @@ class InterruptRequest(BaseModel):
 def parse_prompt(body: Any, *, strict: bool) -> tuple[PromptRequest, list[str]]:
     """Return the request and its warnings.
 
-    Raises InvalidRequest that tells every wrong field at once, NotYetSupported.
+    Raises InvalidRequest that tells every wrong field at once.
     """
     if not isinstance(body, dict):
         kind = "null" if body is None else type(body).__name__
@@ -228,11 +253,7 @@ def parse_prompt(body: Any, *, strict: bool) -> tuple[PromptRequest, list[str]]:
         )
     if isinstance(body.get("nodes"), list) and "prompt" not in body:
         raise errors.UiWorkflow
-    for name in LATER:
-        if body.get(name) is not None:
-            raise errors.NotYetSupported(f"{name} is not supported yet.", location=name)
-    known = PromptRequest.model_fields.keys() | set(LATER)
-    unknown = sorted(body.keys() - known)
+    unknown = sorted(body.keys() - PromptRequest.model_fields.keys())
     if unknown and strict:
         raise errors.InvalidRequest(f"Unknown fields: {', '.join(unknown)}.", location=unknown[0])
     try:

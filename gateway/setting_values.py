@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import math
 import re
 import shlex
 from typing import Any
@@ -51,6 +52,13 @@ def events(value: tuple[str, ...]) -> tuple[str, ...]:
     unknown = [name for name in value if name not in known]
     if unknown:
         raise ValueError(f"{', '.join(unknown)}: no such event; there are {', '.join(known)}")
+    return value
+
+
+def delays(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Check a list of pauses in seconds."""
+    if not value or not all(0 <= float(pause) < math.inf for pause in value):
+        raise ValueError("write seconds, as in 5,30,120")
     return value
 
 

@@ -62,17 +62,17 @@ _PROMPT_ERRORS = (
     errors.InputTooLarge,
     errors.TooManyPixels,
     errors.InvalidRequest,
-    errors.NotYetSupported,
     errors.UiWorkflow,
     errors.UnknownModelFolder,
     errors.DestinationNotConfigured,
     errors.InvalidGraph,
     errors.QueueFull,
+    errors.KeyQueueFull,
     errors.NotReady,
     errors.Draining,
+    errors.StoreBusy,
     *_JOB_ERRORS,
 )
-_LATER = ", ".join(f"`{name}`" for name in schemas.LATER)
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ OPERATIONS: dict[tuple[str, str], Told] = {
             ),
         ],
         raw=("image/*", "video/*", "audio/*", "multipart/mixed"),
-        description="202 as soon as the job is on disk, for an upload with `async: true` too. "
-        f"Fields that come later, and are refused with 422 until then: {_LATER}.",
+        description="202 as soon as the job is on disk: with a webhook, and for an upload with "
+        "`async: true` too.",
     ),
     ("POST", "/interrupt"): Told(
         {200: answers.InterruptAnswer, 404: answers.InterruptAnswer},

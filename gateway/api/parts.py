@@ -81,6 +81,8 @@ class Parts:
     keyring: Keyring
     health: Health
     background: Background
+    #: (URL, location); raises InvalidInput for an address that may not be reached.
+    check_url: Callable[[str, str], None]
     salt: bytes
 
 

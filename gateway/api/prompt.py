@@ -156,6 +156,7 @@ async def _accept(parts: Parts, asked: Asked, job_id: str, respond_async: bool) 
     """Check a new request, and make it ours."""
     await _check_room(parts)
     _check_options(asked.request)
+    _check_webhooks(parts, asked.request)
     fields, own = _check_destination(parts, asked)
     workflow = graph.check_shape(asked.request.prompt)
     graph.check_prefixes(workflow, job_id)
@@ -199,6 +200,17 @@ def _check_options(request: PromptRequest) -> None:
             options.parse(request.convert_output.format, request.convert_output.options)
         except ValidationError as failure:
             raise invalid_request(failure, "convert_output.options.") from None
+
+
+def _check_webhooks(parts: Parts, request: PromptRequest) -> None:
+    for name in ("webhook_v2", "webhook"):
+        url = getattr(request, name)
+        if url is None:
+            continue
+        try:
+            parts.check_url(url, name)
+        except (errors.InvalidInput, errors.InputNotFetched) as failure:
+            raise errors.InvalidRequest(failure.message, hint=failure.hint, location=name) from None
 
 
 def _check_destination(parts: Parts, asked: Asked) -> tuple[dict[str, Any], list[Credential]]:

@@ -39,6 +39,7 @@ FAMILIES = {
 }
 SIGNALS = {
     errors.SettingsInvalid,
+    errors.StateRefused,
     errors.InstallFailed,
     errors.EngineLost,
     errors.EngineRefused,
@@ -61,6 +62,7 @@ class TestSettings:
         if default in (None, ()):
             assert shown == ""
         else:
+            default = ",".join(default) if isinstance(default, tuple) else default
             told = str(default).lower() if isinstance(default, bool) else str(default)
             assert coded(shown) == [told.removesuffix(".0")]
 
@@ -92,10 +94,6 @@ class TestRoutes:
         table = rows(section(REFERENCE / "api.md", "POST /prompt"))
         told = {name for row in table for name in coded(row[0])}
         assert schemas.PromptRequest.model_fields.keys() <= told
-
-    def test_each_field_that_comes_later_is_named(self) -> None:
-        told = set(coded(section(REFERENCE / "api.md", "What comes later")))
-        assert set(schemas.LATER) <= told
 
     def test_each_option_of_a_conversion_is_documented_with_its_default(self) -> None:
         table = list(rows(section(REFERENCE / "api.md", "convert_output")))

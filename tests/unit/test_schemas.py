@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway import errors
-from gateway.schemas import JOB_ID, LATER, METADATA_BYTES, parse_prompt
+from gateway.schemas import JOB_ID, METADATA_BYTES, parse_prompt
 
 PROMPT = {"1": {"class_type": "A", "inputs": {}}}
 SECRET = "s3cr3t"
@@ -58,7 +58,7 @@ def credential(**auth: Any) -> dict[str, Any]:
             }
         },
         {"http_upload": {"url_prefix": "HTTP://u:p@host:8/x/?a=b"}},
-        dict.fromkeys(LATER),
+        {"webhook_v2": "https://user.example.org/hook?a=b", "webhook": "http://10.0.0.1:8/@a"},
     ],
     ids=lambda fields: str(fields)[:40],
 )
@@ -157,10 +157,11 @@ def test_what_is_no_request(body: Any, code: str) -> None:
     assert refused(body)["code"] == code
 
 
-@pytest.mark.parametrize("name", LATER)
-def test_what_comes_later_is_refused(name: str) -> None:
-    told = refused({"prompt": PROMPT, name: {}})
-    assert (told["code"], told["location"]) == ("not_yet_supported", name)
+@pytest.mark.parametrize("name", ["webhook", "webhook_v2"])
+@pytest.mark.parametrize("url", ["ftp://h/x", "https://", "https:///x", "http://u:p@h/x", "h", 7])
+def test_what_is_no_address_of_a_webhook(name: str, url: Any) -> None:
+    told = refused({"prompt": PROMPT, name: url})
+    assert (told["code"], told["location"]) == ("invalid_request", name)
 
 
 def test_the_outputs_go_to_one_destination() -> None:
