@@ -13,6 +13,7 @@ one of many         flights (one piece of work, many askers in this process), cl
                     among all processes and hosts: claimfile, author)
 at the seam         address (URLs as written, and shown), credentials (which goes where), guard
                     (which addresses may be reached), tunnel (the same for the object stores'
-                    client), reply (what an answer says of a file), failures (what went wrong,
-                    whose fault it is, whether to try again)
+                    client), reply (what an answer says of a file), posting (bodies on their way to
+                    a receiver), failures (what went wrong, whose fault it is, whether to try
+                    again)
 """

@@ -20,6 +20,7 @@ from gateway.schemas import Auth
 from gateway.storage import address, failures, reply
 from gateway.storage.failures import TransferFailed, Verdict
 from gateway.storage.guard import AddressRefused, GuardedResolver, NetworkGuard
+from gateway.storage.posting import Connections, Posted, Reply, Sendable
 from gateway.storage.provider import WHOLE, ProviderName, Span, Stat
 
 MAX_REDIRECTS = 10
@@ -29,8 +30,8 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _UPLOAD_REDIRECTS = (307, 308)
 #: How hosts say no to a HEAD of what they would give to a GET.
 _NO_HEAD = (403, 405, 501)
+_LONGEST_PAUSE_S = 3600.0
 _LOOKUPS = 8  # threads: a slow name server must not hold up the threads that write files
-_CONNECTIONS = 64
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class _Question:
 
     method: str
     headers: Mapping[str, str]
-    upload: _Upload | None
+    upload: _Upload | Posted | None
     body: bytes | None = None
 
     @property
@@ -118,9 +119,11 @@ class HttpProvider:
         header: address.OperatorHeader | None = None,
         timeouts: Timeouts | None = None,
         proxies: Mapping[str, str] | None = None,
+        connections: Connections | None = None,
     ) -> None:
         """`proxies` maps http, https and no as HTTP_PROXY and the like do; None: those."""
         self._guard = guard
+        self._connections = connections or Connections()
         self._header = header
         self._timeouts = timeouts or Timeouts()
         environment = urllib.request.getproxies_environment
@@ -135,11 +138,11 @@ class HttpProvider:
         """Hold the connections."""
         self._pool = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="lookup")
         resolver = GuardedResolver(self._guard, self._pool)
-        guarded = aiohttp.TCPConnector(resolver=resolver, limit=_CONNECTIONS)
+        connector = self._connections.connector
         try:
             async with (
-                self._session(guarded) as self._direct,
-                self._session(aiohttp.TCPConnector(limit=_CONNECTIONS)) as self._proxied,
+                self._session(connector(resolver)) as self._direct,
+                self._session(connector(None)) as self._proxied,
             ):
                 yield self
         finally:
@@ -224,6 +227,45 @@ class HttpProvider:
             response.release()
         return response.status
 
+    async def send(
+        self, url: str, body: Sendable, headers: Mapping[str, str], silence_s: float
+    ) -> Reply:
+        """Post a body in pieces, as `post` does; raises TransferFailed, OSError of the body.
+
+        For so long the body may not move, and the head of the answer may take.
+        """
+        posted = Posted(body, dict(headers), silence_s)
+        try:
+            with _translated():
+                return await self._sent(address.parse(url), posted)
+        except TransferFailed:
+            if posted.failure is not None:
+                raise posted.failure from None
+            raise
+        finally:
+            posted.over()
+
+    async def _sent(self, url: URL, posted: Posted) -> Reply:
+        question = _Question("POST", posted.headers, posted)
+        secrets = address.secrets_of(url, None)
+        told: Reply | None = None
+        try:
+            async with posted.patience():
+                response = await self._ask(question, url, secrets, with_operator=False)
+                told = Reply(response.status, reply.retry_after(response, _LONGEST_PAUSE_S))
+                try:
+                    if 200 <= told.status < 300:
+                        # Who says yes before it has heard all is told the rest.
+                        await response.wait_for_close()
+                finally:
+                    response.close()
+        except TimeoutError:
+            if told is None:
+                raise
+        if posted.failure is not None:
+            raise posted.failure
+        return told
+
     @contextlib.asynccontextmanager
     async def _asked(
         self,
@@ -285,8 +327,8 @@ class HttpProvider:
             return await send()
         except aiohttp.ServerDisconnectedError:
             # A kept connection that its host had closed. aiohttp tries again by itself where there
-            # is no body that can be read but once.
-            if question.upload is None:
+            # is no body that can be read but once. To a receiver no connection is kept.
+            if not isinstance(question.upload, _Upload):
                 raise
             return await send()
 

@@ -17,7 +17,12 @@ from gateway.storage import address
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.hf_files import RepoFile
 from gateway.storage.http import HttpProvider
+from gateway.storage.posting import Connections
 from gateway.storage.provider import Provider, ProviderName
+
+#: Who sends says how many at a time. None is kept: a call that meets a connection closed meanwhile
+#: may have been heard. What the kernel takes at once looks like silence until it is sent.
+_TO_RECEIVERS = Connections(limit=0, are_kept=False, send_buffer=1 << 17)
 
 
 class Closable(Provider, Protocol):
@@ -36,6 +41,7 @@ class Providers:
         self._guard = guard
         self._http = http
         self._made: dict[ProviderName, Closable] = {}
+        self._receivers = HttpProvider(guard, connections=_TO_RECEIVERS)
 
     @classmethod
     def open(cls, settings: Settings) -> AbstractAsyncContextManager[Self]:
@@ -56,7 +62,7 @@ class Providers:
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[Self]:
         """Hold the connections until left."""
-        async with self._http.open():
+        async with self._http.open(), self._receivers.open():
             try:
                 yield self
             finally:
@@ -67,6 +73,11 @@ class Providers:
     def http(self) -> HttpProvider:
         """The client of other hosts."""
         return self._http
+
+    @property
+    def receivers(self) -> HttpProvider:
+        """The client of webhooks' receivers, in nobody's way however long they hang."""
+        return self._receivers
 
     def of(self, url: str) -> Provider:
         """Return who fetches this URL; raises InvalidInput when nobody does."""

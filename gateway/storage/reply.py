@@ -130,12 +130,12 @@ def _date(text: str | None) -> datetime | None:
         return None
 
 
-def retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Return the seconds that the host asks us to wait."""
+def retry_after(response: aiohttp.ClientResponse, most: float = _LONGEST_PAUSE_S) -> float | None:
+    """Return the seconds that the host asks us to wait, at most so many."""
     text = response.headers.get("Retry-After", "")
-    if text.isdecimal():
-        return min(float(text), _LONGEST_PAUSE_S)
+    if text.isascii() and text.isdecimal():
+        return min(float(text), most)
     at, sent = _date(text), _date(response.headers.get("Date"))
     if at is None or sent is None:
         return None
-    return min(max(0.0, (at - sent).total_seconds()), _LONGEST_PAUSE_S)
+    return min(max(0.0, (at - sent).total_seconds()), most)
