@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import orjson
@@ -48,19 +49,24 @@ class Body:
             len(part) if isinstance(part, bytes) else part.encoded_size for part in self.parts
         )
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body; raises OSError when a file is gone or is not what it was."""
-        if self.length <= SMALL:
-            yield await asyncio.to_thread(self._whole)
+    async def chunks(self, piece: int = CHUNK, small: int | None = None) -> AsyncIterator[bytes]:
+        """Yield the body; raises OSError when a file is gone or is not what it was.
+
+        Of a file, `piece` bytes are read at a time: a multiple of 3. Up to `small` bytes come as
+        one.
+        """
+        if self.length <= (SMALL if small is None else small):
+            yield await asyncio.to_thread(self.whole)
             return
         for part in self.parts:
             if isinstance(part, bytes):
                 yield part
             else:
-                async for piece in _encoded(part):
-                    yield piece
+                async for encoded in _encoded(part, piece):
+                    yield encoded
 
-    def _whole(self) -> bytes:
+    def whole(self) -> bytes:
+        """Return the body; reads files, and raises OSError as `chunks` does."""
         return b"".join(
             part
             if isinstance(part, bytes)
@@ -69,13 +75,13 @@ class Body:
         )
 
 
-async def _encoded(part: FilePart) -> AsyncIterator[bytes]:
+async def _encoded(part: FilePart, most: int) -> AsyncIterator[bytes]:
     file = await asyncio.to_thread(part.path.open, "rb")
     try:
         left = part.size
         while left:
-            piece = await asyncio.to_thread(_read_encoded, file, min(CHUNK, left))
-            left -= min(CHUNK, left)
+            piece = await asyncio.to_thread(_read_encoded, file, min(most, left))
+            left -= min(most, left)
             yield piece
     finally:
         await asyncio.to_thread(file.close)
@@ -102,10 +108,19 @@ def _exactly(data: bytes, size: int) -> bytes:
     return data
 
 
-def success(job: Job) -> Body:
-    """Return the 200 body of `POST /prompt` for a job that succeeded."""
+def success(
+    job: Job,
+    *,
+    first: Mapping[str, Any] = MappingProxyType({}),
+    encode: Callable[[Any], bytes] = orjson.dumps,
+) -> Body:
+    """Return the 200 body of `POST /prompt` for a job that succeeded.
+
+    `first` stands in front of it; `encode` writes JSON without blanks.
+    """
     result = job.result
     head = {
+        **first,
         **job.request,
         "id": job.id,
         "prompt": graph.without_marks(job.graph),
@@ -120,17 +135,17 @@ def success(job: Job) -> Body:
         "warnings": job.warnings,
     }
     tail |= {key: result[key] for key in ("node_errors", "presigned_urls") if result.get(key)}
-    parts: list[bytes | FilePart] = [orjson.dumps(head)[:-1] + b',"images":[']
+    parts: list[bytes | FilePart] = [encode(head)[:-1] + b',"images":[']
     for index, entry in enumerate(result["outputs"]):
-        parts += [b"," if index else b"", *_image(entry)]
-    parts.append(b"]," + orjson.dumps(tail)[1:])
+        parts += [b"," if index else b"", *image(entry, encode)]
+    parts.append(b"]," + encode(tail)[1:])
     return Body(parts)
 
 
-def _image(entry: dict[str, Any]) -> list[bytes | FilePart]:
+def image(entry: dict[str, Any], encode: Callable[[Any], bytes]) -> list[bytes | FilePart]:
     """Return what stands in `images` for an output: where it was uploaded to, or its base64."""
     if "uploaded_to" in entry:
-        return [orjson.dumps(entry["uploaded_to"])]
+        return [encode(entry["uploaded_to"])]
     return [b'"', FilePart(Path(entry["path"]), entry["size"]), b'"']
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import base64
+import hashlib
+import hmac
 
 
 class Signer:
@@ -11,17 +13,37 @@ class Signer:
     def __init__(self, key: bytes | None) -> None:
         self._key = key
 
-    def headers(self, message_id: str, now: float, body: bytes) -> dict[str, str]:
-        """Return the headers of one call; `now` is seconds since 1970.
+    def begin(self, message_id: str, now: float) -> Seal:
+        """Return what a body is put through piece by piece; `now` is seconds since 1970.
 
         The id stays the same when a call is tried again; the time is that of the try.
         """
-        headers = {"webhook-id": message_id, "webhook-timestamp": str(int(now))}
-        if self._key is None:
-            return headers
-        from standardwebhooks import Webhook
+        return Seal(self._key, message_id, int(now))
 
-        # The library reads any time as one of UTC.
-        moment = datetime.fromtimestamp(int(now), UTC)
-        signature = Webhook(self._key).sign(message_id, moment, body.decode())
-        return {**headers, "webhook-signature": signature}
+    def headers(self, message_id: str, now: float, body: bytes) -> dict[str, str]:
+        """Return the headers of one call with a body that is at hand."""
+        seal = self.begin(message_id, now)
+        seal.update(body)
+        return seal.headers
+
+
+class Seal:
+    """The signature of one call, as its body goes by."""
+
+    def __init__(self, key: bytes | None, message_id: str, now: int) -> None:
+        self._named = {"webhook-id": message_id, "webhook-timestamp": str(now)}
+        head = f"{message_id}.{now}.".encode()
+        self._digest = None if key is None else hmac.new(key, head, hashlib.sha256)
+
+    def update(self, piece: bytes) -> None:
+        """Take the next piece of the body."""
+        if self._digest is not None:
+            self._digest.update(piece)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of a call whose body went by."""
+        if self._digest is None:
+            return self._named
+        signature = base64.b64encode(self._digest.digest()).decode()
+        return {**self._named, "webhook-signature": f"v1,{signature}"}
