@@ -33,12 +33,21 @@ class Refused(CommandFailed):
 def _hint(status: int, body: dict[str, Any]) -> str | None:
     if status == 401:
         return "Give the key with --key, or in GATEWAY_API_KEY."
+    return node_hint(body.get("node_errors"))
+
+
+def node_hint(node_errors: dict[str, Any] | None) -> str | None:
+    """Return what is wrong with which node, a line each."""
     found = [
         f"node {node_id}: {error.get('message')}: {error.get('details')}"
-        for node_id, entry in (body.get("node_errors") or {}).items()
+        for node_id, entry in (node_errors or {}).items()
         for error in entry.get("errors", ())
     ]
     return "\n      ".join(found) or None
+
+
+class Unreached(CommandFailed):
+    """The gateway did not answer, or the connection broke: another try may do better."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,11 @@ class Client:
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session
         self._url = url.rstrip("/")
+
+    @property
+    def url(self) -> str:
+        """Where the gateway is, without a slash at the end."""
+        return self._url
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -85,12 +99,12 @@ class Client:
             ) from None
         except aiohttp.ClientConnectorError as failure:
             reason = failure.os_error.strerror or failure.os_error
-            raise CommandFailed(
+            raise Unreached(
                 f"No gateway can be reached at {self._url} ({reason}).",
                 hint="Start one with `gateway serve`, or say with --url where it is.",
             ) from None
         except (aiohttp.ClientError, TimeoutError) as failure:
-            raise CommandFailed(
+            raise Unreached(
                 f"The connection to {self._url} broke: {failure or 'no answer in time'}."
             ) from None
 

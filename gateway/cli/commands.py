@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gateway.cli import check as checking
-from gateway.cli import jobs as asking
 from gateway.cli import settings as setting
 from gateway.cli import workflow_file
-from gateway.cli.client import DEFAULT_URL, Address, Client
+from gateway.cli.job_commands import jobs_app
 from gateway.cli.model_commands import cache_app, models_app
-from gateway.cli.options import PLAIN, KeyOption, UrlOption
-from gateway.cli.submit import Submission
+from gateway.cli.options import PLAIN, WorkflowArgument
+from gateway.cli.submit_command import submit
 
 app = typer.Typer(
     name="gateway",
@@ -24,14 +22,10 @@ app = typer.Typer(
     add_completion=False,
     **PLAIN,
 )
-jobs_app = typer.Typer(help="Show jobs, or cancel one.", **PLAIN)
+app.command()(submit)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")
-
-WorkflowArgument = Annotated[
-    Path, typer.Argument(metavar="WORKFLOW.JSON", help='A graph in API format, or {"prompt": it}.')
-]
 
 
 @app.command()
@@ -40,91 +34,6 @@ def serve() -> None:
     from gateway.cli.serve import serve as run
 
     run()
-
-
-@app.command()
-def submit(
-    workflow: WorkflowArgument,
-    image: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[NODE=]FILE|URL", help="Picture for the node that loads one."),
-    ] = None,
-    values: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NODE.INPUT=VALUE", help="Another value for an input."),
-    ] = None,
-    folder: Annotated[Path, typer.Option("-o", "--output", help="Folder for the outputs.")] = Path(
-        "."
-    ),
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = None,
-) -> None:
-    """Run a workflow and save what it makes; Ctrl-C cancels it."""
-    file = workflow_file.read(workflow)
-    graph, notes = workflow_file.with_values(file.workflow, values or [])
-    graph = workflow_file.with_images(graph, image or [])
-    asyncio.run(_submit(Address(url, key), {**file.fields, "prompt": graph}, folder, notes))
-
-
-async def _submit(address: Address, body: dict[str, Any], folder: Path, notes: list[str]) -> None:
-    from gateway.cli import screen
-
-    screen.show_notes(notes)
-    with screen.progress_bar() as watch:
-        async with Client.open(address) as client:
-            job, files = await Submission(client, body).run(folder, watch)
-    screen.show_notes(job["warnings"])
-    screen.show_lines([str(file) for file in files])
-    screen.show_lines([text["text"] for text in job["texts"]])
-
-
-@jobs_app.callback(invoke_without_command=True)
-def jobs(
-    context: typer.Context,
-    state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 20,
-    url: UrlOption = DEFAULT_URL,
-    key: KeyOption = None,
-) -> None:
-    """Show the newest jobs."""
-    context.obj = Address(url, key)
-    if context.invoked_subcommand is None:
-        asyncio.run(_jobs(context.obj, state, limit))
-
-
-async def _jobs(address: Address, state: str | None, limit: int) -> None:
-    from gateway.cli import screen
-
-    async with Client.open(address) as client:
-        found = await asking.listed(client, state=state, limit=limit)
-    columns = ("ID", "STATE", "DONE", "CREATED (UTC)", "TOOK", "OUTPUTS", "ERROR")
-    screen.show_table(columns, [asking.row(job) for job in found])
-
-
-@jobs_app.command("show")
-def jobs_show(context: typer.Context, job_id: str) -> None:
-    """Show everything about a job, as JSON."""
-    asyncio.run(_show(context.obj, job_id))
-
-
-async def _show(address: Address, job_id: str) -> None:
-    from gateway.cli import screen
-
-    async with Client.open(address) as client:
-        screen.show_json(await asking.shown(client, job_id))
-
-
-@jobs_app.command("cancel")
-def jobs_cancel(context: typer.Context, job_id: str) -> None:
-    """Cancel a job, queued or running."""
-    asyncio.run(_cancel(context.obj, job_id))
-
-
-async def _cancel(address: Address, job_id: str) -> None:
-    from gateway.cli import screen
-
-    async with Client.open(address) as client:
-        screen.show_lines([f"{job_id}: {await asking.cancelled(client, job_id)}"])
 
 
 @app.command()

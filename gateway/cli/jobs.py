@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from gateway.cli.client import Client
+from gateway.cli.client import Client, Refused
+from gateway.cli.failure import CommandFailed
 
 
 async def listed(client: Client, *, state: str | None, limit: int) -> list[dict[str, Any]]:
@@ -27,15 +28,24 @@ async def cancelled(client: Client, job_id: str) -> str:
     return str(answer["state"])
 
 
+def together(refused: list[Refused]) -> CommandFailed:
+    """Return several refusals as one."""
+    hints = dict.fromkeys(one.hint for one in refused if one.hint)
+    return CommandFailed("\n".join(one.message for one in refused), hint="\n".join(hints) or None)
+
+
+COLUMNS = ("ID", "STATE", "DONE", "CREATED (UTC)", "TOOK", "OUTPUTS", "ERROR")
+
+
 def row(job: dict[str, Any]) -> tuple[str, ...]:
-    """Return a job as a line of the table: id, state, progress, created, took, outputs, error."""
+    """Return a job as a line of the table, as COLUMNS has it."""
     error = job.get("error") or {}
     return (
         job["id"],
         standing(job),
         f"{job['progress']['value']:.0%}",
         job["created_at"][:19].replace("T", " "),
-        _took(job),
+        took(job) or expected(job),
         str(len(job["outputs"])),
         error.get("code", ""),
     )
@@ -49,7 +59,29 @@ def standing(job: dict[str, Any]) -> str:
     return f"{job['state']}, {position}" if position is not None else str(job["state"])
 
 
-def _took(job: dict[str, Any]) -> str:
+def expected(job: dict[str, Any]) -> str:
+    """Return what the gateway estimates of a queued job, or nothing."""
+    estimate = job.get("estimate") or {}
+    if job["state"] != "queued":
+        return ""
+    told = [
+        f"{word} ~{duration(estimate[name])}"
+        for word, name in (("in", "wait"), ("takes", "duration"))
+        if isinstance(estimate.get(name), int | float)
+    ]
+    return ", ".join(told)
+
+
+def duration(seconds: float) -> str:
+    """Return an estimated time as people say it: no more digits than it deserves."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def took(job: dict[str, Any]) -> str:
+    """Return how long a job ran, or nothing while it does."""
     began, ended = job.get("started_at"), job.get("finished_at")
     if not (began and ended):
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,4 +15,11 @@ UrlOption = Annotated[
 KeyOption = Annotated[
     str | None,
     typer.Option("--key", envvar="GATEWAY_API_KEY", help="API key, where it asks for one."),
+]
+PreviewOption = Annotated[
+    Path | None,
+    typer.Option("--preview", metavar="FILE", help="Where the newest preview is saved."),
+]
+WorkflowArgument = Annotated[
+    Path, typer.Argument(metavar="WORKFLOW.JSON", help='A graph in API format, or {"prompt": it}.')
 ]

@@ -13,17 +13,14 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
-    TaskProgressColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.table import Table
 
 from gateway import errors
-from gateway.cli import jobs, models
-from gateway.cli.submit import Watcher
+from gateway.cli import models
 
 #: Into a file or a pipe, nothing is cut to fit.
 _WIDE = 400
@@ -61,28 +58,6 @@ def told(problem: errors.GatewayError) -> str:
     where = f"\n  at: {problem.location}" if problem.location else ""
     hint = f"\n  hint: {problem.hint}" if problem.hint else ""
     return f"{problem.message}{where}{hint}"
-
-
-@contextlib.contextmanager
-def progress_bar() -> Iterator[Watcher]:
-    """Show a bar on standard error; yield what moves it."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-    )
-    console = Console(stderr=True, markup=False)
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        task = progress.add_task("sending", total=1.0)
-
-        def watch(job: dict[str, Any]) -> None:
-            now = job["progress"]
-            doing = now.get("class_type") if job["state"] == "running" else None
-            progress.update(task, completed=now["value"], description=doing or jobs.standing(job))
-
-        yield watch
 
 
 @contextlib.contextmanager

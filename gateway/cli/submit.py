@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import uuid
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
 import pybase64
 
+from gateway.cli import saving
 from gateway.cli.client import Client, Refused
 from gateway.cli.failure import CommandFailed
+from gateway.cli.follow import TERMINAL
+from gateway.cli.watch import failure
 
+#: Takes a job's record.
 Watcher = Callable[[dict[str, Any]], None]
 
 _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
+ACCEPTED = 202
 _POLL_S = 0.25
 _CANCEL_TIMEOUT_S = 5.0
 _CHUNK = 256 * 1024
@@ -44,16 +48,41 @@ class Submission:
             async with self._client.request(
                 "POST", "/prompt", data=self._body, headers=_JSON
             ) as answer:
-                polling.cancel()
                 job = await self._client.ask("GET", self._path)
+                while answer.status == ACCEPTED and job["state"] not in TERMINAL:
+                    # The file asks for a webhook: the answer came before the end.
+                    await asyncio.sleep(_POLL_S)
+                    job = await self._client.ask("GET", self._path)
+                polling.cancel()
                 watch(job)
-                return job, await self._save(job, answer, folder)
+                if (failed := failure(job)) is not None:
+                    raise failed
+                whole = None if answer.status == ACCEPTED else answer
+                return job, await self._save(job, whole, folder)
         except asyncio.CancelledError:
             await self._cancel()
             raise
         finally:
             polling.cancel()
             await asyncio.gather(polling, return_exceptions=True)
+
+    async def send(self) -> str:
+        """Return the job's id once it is accepted; who cancels this later leaves it running."""
+        headers = {**_JSON, "Prefer": "respond-async"}
+        async with self._client.request("POST", "/prompt", data=self._body, headers=headers):
+            return self.job_id
+
+    async def collect(self, job: dict[str, Any], folder: Path) -> list[Path]:
+        """Save the outputs of a job that succeeded; raises CommandFailed."""
+        try:
+            return await self._save(job, None, folder)
+        except Refused as refused:
+            if refused.code != "output_not_found":
+                raise
+            raise CommandFailed(
+                refused.message,
+                hint="Outputs stay for OUTPUT_TTL_S after the end; submit without --async then.",
+            ) from None
 
     async def _poll(self, watch: Watcher) -> None:
         while True:
@@ -68,56 +97,21 @@ class Submission:
                 await self._client.ask("POST", f"{self._path}/cancel")
 
     async def _save(
-        self, job: dict[str, Any], answer: aiohttp.ClientResponse, folder: Path
+        self, job: dict[str, Any], answer: aiohttp.ClientResponse | None, folder: Path
     ) -> list[Path]:
-        names = unique_names(job["outputs"])
+        names = saving.unique_names(job["outputs"])
         files = [folder / name for name in names]
         for entry, file in zip(job["outputs"], files, strict=True):
             try:
                 await self._fetch(entry["index"], file)
             except Refused as refused:
-                if refused.code != "output_not_found":
+                if refused.code != "output_not_found" or answer is None:
                     raise
                 # With OUTPUT_TTL_S=0 the files are gone by now; the answer holds them too.
                 images = orjson.loads(await answer.read())["images"]
-                await _write(file, _once(pybase64.b64decode(images[entry["index"]])))
+                await saving.write(file, saving.once(pybase64.b64decode(images[entry["index"]])))
         return files
 
     async def _fetch(self, index: int, file: Path) -> None:
         async with self._client.request("GET", f"{self._path}/outputs/{index}") as response:
-            await _write(file, response.content.iter_chunked(_CHUNK))
-
-
-def unique_names(outputs: list[dict[str, Any]]) -> list[str]:
-    """Return a file name for each output; a name that was there already gets the index."""
-    names: list[str] = []
-    for entry in outputs:
-        name = PurePosixPath(entry["filename"].replace("\\", "/")).name
-        name = "output" if name in ("", "..") else name
-        names.append(f"{entry['index']}-{name}" if name in names else name)
-    return names
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data
-
-
-async def _write(file: Path, chunks: AsyncIterator[bytes]) -> None:
-    """Write a file beside its place, and rename it when it is whole."""
-    part = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        with await asyncio.to_thread(_create, part) as target:
-            async for chunk in chunks:
-                await asyncio.to_thread(target.write, chunk)
-        await asyncio.to_thread(os.replace, part, file)
-    except OSError as failure:
-        if isinstance(failure, aiohttp.ClientError | TimeoutError):
-            raise
-        raise CommandFailed(f"{file}: {failure.strerror}.") from None
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _create(part: Path) -> Any:
-    part.parent.mkdir(parents=True, exist_ok=True)
-    return part.open("wb")
+            await saving.write(file, response.content.iter_chunked(_CHUNK))

@@ -87,7 +87,7 @@ class TestCheck:
         del graph["1"]["inputs"]["color"]
         graph["2"]["inputs"]["upscale_method"] = "lanczo"
         graph["3"]["inputs"]["filename_prefix"] = "../../x"
-        body = {"prompt": graph, "webhook": "https://example.org/"}
+        body = {"prompt": graph, "priority": 1000}
         ended = checked(tmp_path, info, body)
         assert (ended.returncode, ended.stderr) == (1, "")
         for told in (
@@ -96,7 +96,7 @@ class TestCheck:
             "Node 2 (ImageScale): Value not in list: upscale_method: 'lanczo' not in",
             "hint: The closest: lanczos.",
             "at: prompt.3.inputs.filename_prefix",
-            "webhook is not supported yet.",
+            "priority: Input should be less than or equal to 100",
         ):
             assert told in ended.stdout
 

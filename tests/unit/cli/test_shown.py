@@ -8,7 +8,7 @@ import pytest
 
 from gateway.cli.client import Refused
 from gateway.cli.jobs import row, standing
-from gateway.cli.submit import unique_names
+from gateway.cli.saving import unique_names
 
 
 def job(**fields: Any) -> dict[str, Any]:

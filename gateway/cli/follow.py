@@ -1,0 +1,140 @@
+"""The events of one job, from GET /jobs/{id}/events, over cut connections and restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+
+from gateway.cli.client import Client, Refused, Unreached
+from gateway.cli.failure import CommandFailed
+from gateway.cli.sse import EventTooLong, Parser
+
+TERMINAL = ("succeeded", "failed", "cancelled")
+
+#: The gateway sends a comment each 15 s: after three that did not come, nobody is there.
+_SILENCE_S = 45.0
+_FIRST_PAUSE_S = 0.25
+_LONGEST_PAUSE_S = 10.0
+_GIVE_UP_S = 600.0
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_SILENCE_S)
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """One event of a job: `kind` is state, progress, preview, output or log."""
+
+    kind: str
+    data: dict[str, Any]
+    id: str | None = None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the job is over."""
+        return self.kind == "state" and self.data.get("state") in TERMINAL
+
+
+@dataclass(frozen=True)
+class Following:
+    """What is followed, and who hears of a connection that was lost."""
+
+    job_id: str
+    previews: bool = False
+    #: The gateway answered before: it is tried again also when the first connection fails.
+    is_known: bool = False
+    on_lost: Callable[[str], None] = lambda _: None
+
+
+async def events(client: Client, following: Following) -> AsyncGenerator[JobEvent]:
+    """Yield the events of a job up to its terminal state.
+
+    A connection that breaks is made again where it broke, until the gateway was away for ten
+    minutes. Raises Refused for an unknown job, and CommandFailed.
+    """
+    last_id: str | None = None
+    has_begun, lost_at, pauses = following.is_known, None, 0
+    while True:
+        try:
+            async with aclosing(_connection(client, following, last_id)) as stream:
+                async for event in stream:
+                    has_begun, lost_at, pauses = True, None, 0
+                    last_id = event.id or last_id
+                    yield event
+                    if event.is_last:
+                        return
+            failure: CommandFailed = Unreached("The gateway ended the stream of events.")
+        except CommandFailed as broken:
+            if not (has_begun and _may_come_back(broken)):
+                raise _explained(broken) from None
+            failure = broken
+        now = time.monotonic()
+        if lost_at is None:
+            lost_at = now
+            following.on_lost(failure.message)
+        if now - lost_at > _GIVE_UP_S:
+            raise failure
+        await asyncio.sleep(pause(pauses) * random.uniform(0.5, 1))  # noqa: S311
+        pauses += 1
+
+
+def pause(number: int) -> float:
+    """Return how long to wait before the next connection, at most."""
+    return float(min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(number, 10)))
+
+
+async def _connection(
+    client: Client, following: Following, last_id: str | None
+) -> AsyncGenerator[JobEvent]:
+    headers = {"Accept": "text/event-stream"}
+    if last_id:
+        headers["Last-Event-ID"] = last_id
+    path = f"/jobs/{quote(following.job_id, safe='')}/events"
+    params = {"previews": "true"} if following.previews else {}
+    parser = Parser()
+    async with client.request(
+        "GET", path, params=params, headers=headers, timeout=_TIMEOUT
+    ) as answer:
+        if answer.content_type != "text/event-stream":
+            raise CommandFailed(f"{client.url}{path} answers {answer.content_type}, and no events.")
+        async for chunk in answer.content.iter_any():
+            try:
+                found = parser.feed(chunk)
+            except EventTooLong as failure:
+                raise CommandFailed(str(failure)) from None
+            for event in found:
+                data = _object(event.data)
+                # What a newer gateway may send beside objects is not for this command line.
+                if data is not None:
+                    yield JobEvent(event.kind, data, event.id)
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _may_come_back(failure: CommandFailed) -> bool:
+    if isinstance(failure, Refused):
+        return failure.status >= 500 or failure.status == 429
+    return isinstance(failure, Unreached)
+
+
+def _explained(failure: CommandFailed) -> CommandFailed:
+    is_route = isinstance(failure, Refused) and failure.status == 404
+    if is_route and getattr(failure, "code", None) != "job_not_found":
+        return CommandFailed(
+            "This gateway has no live events.",
+            hint="It is older than this command line; `gateway jobs show ID` tells how a job is.",
+        )
+    return failure
