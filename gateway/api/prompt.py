@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
-from gateway import errors, graph, metrics
+from gateway import clock, errors, graph, metrics
 from gateway.api import admission, pictures
 from gateway.api.middleware import OWNER, json_response
 from gateway.api.parts import PARTS, Parts
@@ -62,7 +61,8 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
     async with parts.waiters.expect(job_id) as over:
         job = existing or await _accept(parts, asked, job_id, respond_async)
         if respond_async and not job.state.is_terminal:
-            return _accepted(job, is_preferred)
+            # Sent here and now: the webhook about the job waits for this answer.
+            return await _sent(request, _accepted(job, is_preferred))
         if job.id != job_id:
             # Another request with this Idempotency-Key was faster by a moment.
             async with parts.waiters.expect(job.id) as others:
@@ -73,7 +73,7 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
 
 
 async def _asked(request: web.Request, parts: Parts) -> Asked:
-    received_at = time.time()
+    received_at = clock.now()
     try:
         async with asyncio.timeout(_BODY_TIMEOUT_S):
             raw = await request.read()
@@ -269,6 +269,12 @@ async def _wait(parts: Parts, job: Job, over: asyncio.Future[Job], asked: Asked)
             gone = errors.ClientGone().to_dict()
             parts.background.spawn(parts.store.cancel(job.id, gone))
         raise
+
+
+async def _sent(request: web.Request, response: web.Response) -> web.Response:
+    await response.prepare(request)
+    await response.write_eof()
+    return response
 
 
 def _accepted(job: Job, is_preferred: bool) -> web.Response:

@@ -19,6 +19,7 @@ class Waiters:
         self._waiting: dict[str, set[asyncio.Future[Job]]] = {}
         self._interested: Counter[str] = Counter()
         self._reason: Callable[[str], Exception] | None = None
+        self._left: dict[str, asyncio.Event] = {}
 
     async def run(self, changes: AsyncIterator[Change]) -> None:
         """Settle futures as jobs end; runs as long as the gateway."""
@@ -50,10 +51,17 @@ class Waiters:
                     del self._waiting[job_id]
             if future.done() and not future.cancelled():
                 future.exception()
+            if not self.is_waited_for(job_id) and job_id in self._left:
+                self._left.pop(job_id).set()
 
     def is_waited_for(self, job_id: str) -> bool:
         """Whether a request waits for this job, or is being answered with its files."""
         return job_id in self._interested
+
+    async def answered(self, job_id: str) -> None:
+        """Return when no request waits for this job, or is being answered, any more."""
+        while self.is_waited_for(job_id):
+            await self._left.setdefault(job_id, asyncio.Event()).wait()
 
     def give_up(self, reason: Callable[[str], Exception], *, keep: set[str]) -> None:
         """Wake whoever waits for a job that will not end now; jobs in `keep` still may.

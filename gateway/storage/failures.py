@@ -93,7 +93,8 @@ EXPIRED = Verdict(
     is_refused=True,
 )
 
-_CUT = Verdict("the connection broke off before the whole file had arrived", "host", True)
+#: The host hung up.
+CUT = Verdict("the connection broke off before the whole file had arrived", "host", True)
 _UNREACHABLE = Verdict("no connection to the host could be made", "host", True)
 _TLS = Verdict("the host's TLS certificate or handshake is not valid", "host")
 _NO_HTTP = Verdict("the host's answer is not valid HTTP", "host")
@@ -117,26 +118,26 @@ _DNS_DOWN = Verdict("its host name could not be looked up just now", "network", 
 
 #: Every exception of aiohttp's client; a test proves it complete.
 FOREIGN: dict[type[BaseException], Verdict] = {
-    foreign.ClientError: _CUT,
+    foreign.ClientError: CUT,
     foreign.ClientResponseError: _NO_HTTP,
     foreign.ContentTypeError: _NO_HTTP,
     foreign.WSServerHandshakeError: _NO_HTTP,
     foreign.ClientHttpProxyError: _PROXY,
     foreign.TooManyRedirects: _REDIRECT,
-    foreign.ClientConnectionError: _CUT,
-    foreign.ClientConnectionResetError: _CUT,
-    foreign.ClientOSError: _CUT,
+    foreign.ClientConnectionError: CUT,
+    foreign.ClientConnectionResetError: CUT,
+    foreign.ClientOSError: CUT,
     foreign.ClientConnectorError: _UNREACHABLE,
     foreign.ClientConnectorDNSError: _NO_NAME,
     foreign.ClientProxyConnectionError: _PROXY,
     foreign.UnixClientConnectorError: _UNREACHABLE,
-    foreign.ServerConnectionError: _CUT,
-    foreign.ServerDisconnectedError: _CUT,
+    foreign.ServerConnectionError: CUT,
+    foreign.ServerDisconnectedError: CUT,
     foreign.ServerTimeoutError: _SILENT,
     foreign.ConnectionTimeoutError: _SILENT,
     foreign.SocketTimeoutError: _SILENT,
     foreign.ServerFingerprintMismatch: _TLS,
-    foreign.ClientPayloadError: _CUT,
+    foreign.ClientPayloadError: CUT,
     foreign.UploadAbortedError: _UNSENT,
     foreign.InvalidURL: _NO_URL,
     foreign.InvalidUrlClientError: _NO_URL,
@@ -151,7 +152,7 @@ FOREIGN: dict[type[BaseException], Verdict] = {
     socket.gaierror: _NO_NAME,
     ssl.SSLError: _TLS,
     TimeoutError: _SILENT,
-    ConnectionError: _CUT,
+    ConnectionError: CUT,
 }
 CAUGHT = tuple(FOREIGN)
 
