@@ -46,6 +46,9 @@ from gateway.storage.download import Downloader
 from gateway.storage.fetcher import Fetcher
 from gateway.storage.providers import Providers
 from gateway.warmup import WarmUp
+from gateway.webhooks.schedule import Schedule
+from gateway.webhooks.sender import Sender
+from gateway.webhooks.signature import Signer
 from gateway.webhooks.system import Notifier, SystemEvents
 from gateway.worker import Limits, Worker
 
@@ -98,6 +101,7 @@ class Gateway:
             [
                 self._open_store,
                 self._open_storage,
+                self._open_sender,
                 self._open_session,
                 self._open_models,
                 self._open_comfy,
@@ -137,6 +141,20 @@ class Gateway:
                 self.inputs.hold(job.id, self.inputs.named_in(job.graph))
             if cursor is None:
                 return
+
+    async def _open_sender(self, _: web.Application) -> AsyncIterator[None]:
+        settings = self.settings
+        sender = Sender(
+            self.store,
+            self.providers.receivers,
+            Signer(settings.webhook_key),
+            Schedule(settings.webhook_delays, settings.webhook_attempts),
+            self.waiters.answered,
+        )
+        async with self._running(sender.run()):
+            yield
+            # What the last jobs owe goes out too, as far as it is heard at once.
+            await sender.finish()
 
     async def _open_session(self, _: web.Application) -> AsyncIterator[None]:
         """Open the one pool of connections to the child."""
