@@ -17,10 +17,12 @@ from gateway.api.keyring import Keyring
 from gateway.api.parts import PARTS, Background, Parts
 from gateway.api.standing import Standing
 from gateway.comfy import model_paths
+from gateway.comfy.calls import Calls
 from gateway.comfy.client import Comfy
 from gateway.comfy.folders import ModelFolders
 from gateway.comfy.model_paths import MODEL_FOLDERS
 from gateway.comfy.nodes import Catalog
+from gateway.comfy.recovery import Recovery
 from gateway.comfy.supervisor import Snapshot, Supervisor
 from gateway.config import Settings
 from gateway.delivery import Delivery
@@ -40,6 +42,8 @@ from gateway.models.links import Links
 from gateway.models.resolver import Resolver
 from gateway.preparation import Preparation
 from gateway.provisioning import Provisioning
+from gateway.recycling import Limits as RecyclingLimits
+from gateway.recycling import Load, Recycling
 from gateway.runner import Runner
 from gateway.storage.azure_account import account_url
 from gateway.storage.download import Downloader
@@ -77,6 +81,7 @@ class Gateway:
     worker: Worker
     waiters: Waiters
     provisioning: Provisioning
+    recycling: Recycling
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -190,8 +195,9 @@ class Gateway:
             on_hang=self._on_hang,
         )
         self.resolver = Resolver(self.folders, self.provisioning.model_inputs())
+        recovery = Recovery(self.comfy, Calls(settings.comfy_url, session))
         self.runner = Runner(
-            self.comfy,
+            recovery,
             self.preparation,
             Delivery(self.uploads, self.vault, settings.state / "converted"),
             self.vault,
@@ -199,8 +205,8 @@ class Gateway:
             prepend_filenames=settings.prepend_filenames,
         )
         self.warmup = WarmUp(settings, self.fetcher, self.resolver, self.runner)
-        self.comfy.on_leftovers = lambda files: self.background.spawn(
-            self.runner.discard_leftovers(files)
+        self.comfy.on_leftovers = lambda files: recovery.cleaning(
+            self.background.spawn(self.runner.discard_leftovers(files))
         )
         self.supervisor = Supervisor(
             settings,
@@ -209,6 +215,13 @@ class Gateway:
             on_restart=lambda reason: metrics.child_restarts_total.labels(reason).inc(),
             install=self.provisioning.before_start,
         )
+        self.recycling = Recycling(
+            RecyclingLimits(settings.recycle_after_jobs, settings.recycle_rss_gb),
+            self.supervisor,
+            lambda: Load(self.comfy.occupied, self.worker.arriving, self.is_draining),
+            self._resume,
+        )
+        self.runner.on_executed = self.recycling.ran
         self.supervisor.on_change(self._engine_changed)
         await self.supervisor.start()
         async with self._running(self._follow_child()), self._running(self._follow_manifest()):
@@ -238,6 +251,7 @@ class Gateway:
                 self.worker.keep(),
                 self.worker.listen(),
                 self.worker.run(),
+                self.recycling.run(),
                 janitor.run(),
             ):
                 await stack.enter_async_context(self._running(loop))
@@ -295,7 +309,16 @@ class Gateway:
             not self.is_draining
             and self.supervisor.snapshot.reason is None
             and self.comfy.is_connected
+            and not self.recycling.is_due
         )
+
+    def _resume(self) -> None:
+        self.worker.wake()
+
+    async def gpu_lost(self) -> None:
+        """Start ComfyUI anew; what else it had goes back to the queue, at no cost."""
+        await self.comfy.disconnect("The GPU is lost.", is_counted=False)
+        self.background.spawn(self.supervisor.restart("gpu_lost"))
 
     def standing(self) -> Standing:
         """Return how the gateway stands, for probes and for new prompts."""

@@ -57,6 +57,7 @@ GatewayError
     ├── StateRefused                    STATE_DIR is another gateway's, or of a newer version
     ├── InstallFailed                   what the manifest names could not be installed
     ├── EngineLost                      ComfyUI died, or was restarted, under an attempt
+    ├── GpuLost                         only another process of ComfyUI may get the GPU back
     ├── EngineRefused                   ComfyUI refused a graph at its own door
     └── LeaseLost                       another worker owns the job now
 """
@@ -456,6 +457,14 @@ class EngineLost(GatewayError):
         super().__init__(message)
         self.started = started
         self.last_lines = last_lines
+
+
+class GpuLost(GatewayError):
+    """The GPU failed an attempt twice in a row; `failure` is what the node raised."""
+
+    def __init__(self, failure: ExecutionFailed) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
 
 
 class EngineRefused(GatewayError):

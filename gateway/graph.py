@@ -218,6 +218,16 @@ def made_unique(graph: Graph, job_id: str, output_classes: set[str]) -> Graph:
     return with_inputs(graph, edits)
 
 
+def run_anew(graph: Graph, mark: str, output_classes: set[str]) -> Graph:
+    """Return a copy whose output nodes all run again, whatever ComfyUI has cached of them."""
+    edits = {
+        (node_id, UNIQUE_INPUT): mark
+        for node_id, node in graph.items()
+        if node["class_type"] in output_classes
+    }
+    return with_inputs(graph, edits)
+
+
 def without_marks(graph: Graph) -> Graph:
     """Return the graph as a caller wants to see it: as it was run, less our own marks."""
     return {

@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway import errors, graph, metrics
 from gateway.comfy.attempt import Execution, FileRef, Progress
-from gateway.comfy.client import Comfy
+from gateway.comfy.recovery import Recovery
 from gateway.delivery import Delivery
 from gateway.jobs.job import Job, ModelInput, Outcome, State
 from gateway.jobs.vault import Vault
@@ -50,7 +50,7 @@ class Runner:
 
     def __init__(
         self,
-        comfy: Comfy,
+        recovery: Recovery,
         preparation: Preparation,
         delivery: Delivery,
         vault: Vault,
@@ -58,12 +58,15 @@ class Runner:
         *,
         prepend_filenames: bool,
     ) -> None:
-        self._comfy = comfy
+        self._comfy = recovery.comfy
+        self._recovery = recovery
         self._preparation = preparation
         self._delivery = delivery
         self._vault = vault
         self._folders = folders
         self._prepend = prepend_filenames
+        #: ComfyUI is done with a job, however that went.
+        self.on_executed: Callable[[], None] = lambda: None
 
     async def run(self, job: Job, preparing: Awaitable[Prepared], callbacks: Callbacks) -> Outcome:
         """Return how the job ended well; every other end is an error of errors.py."""
@@ -83,6 +86,7 @@ class Runner:
         finally:
             # What is delivered, or goes back to the queue, keeps no other job from its weights.
             self._preparation.release_weights(job.id)
+            self.on_executed()
         done_at = time.time()
         metrics.execute_seconds.observe(done_at - sent_at)
         try:
@@ -120,12 +124,15 @@ class Runner:
         return graph.made_unique(own, job.id, self._comfy.catalog.output_classes)
 
     async def _execute(self, job: Job, workflow: graph.Graph, callbacks: Callbacks) -> Execution:
-        prompt_id = str(uuid.uuid4())
         extra_data = self._vault.of(job).extra_data
-        callbacks.progress({"prompt_id": prompt_id})
         tell = _Teller(callbacks.progress)
-        callbacks.sending()
-        return await self._comfy.execute(workflow, extra_data, tell, prompt_id)
+
+        async def once(given: graph.Graph, prompt_id: str) -> Execution:
+            callbacks.progress({"prompt_id": prompt_id})
+            callbacks.sending()
+            return await self._comfy.execute(given, extra_data, tell, prompt_id)
+
+        return await self._recovery.run(workflow, once)
 
     async def _collect(self, job: Job, workflow: graph.Graph, execution: Execution) -> Outcome:
         found = await asyncio.to_thread(self._described, execution.files)
@@ -145,7 +152,7 @@ class Runner:
                 },
             },
         }
-        warnings = [*job.warnings, *_partial(execution.node_errors)]
+        warnings = [*job.warnings, *execution.warnings, *_partial(execution.node_errors)]
         return Outcome(
             State.DELIVERING,
             workflow,
@@ -224,11 +231,15 @@ class _Teller:
     def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
         self._tell = tell
         self._started_at: float | None = None
+        self._value = 0.0
 
     def __call__(self, progress: Progress) -> None:
         if self._started_at is None:
             self._started_at = time.time()
-        shown = {key: value for key, value in vars(progress).items() if value is not None}
+        # A run that is tried again begins at 0, and what callers see never goes back.
+        self._value = max(self._value, progress.value)
+        known = {**vars(progress), "value": self._value}
+        shown = {key: value for key, value in known.items() if value is not None}
         self._tell({"progress": shown, "started_at": self._started_at})
 
 

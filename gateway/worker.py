@@ -29,6 +29,12 @@ _ARRIVAL_S = 2.0
 #: Characters of a failed job's reason in the log; its record has it whole.
 _REASON_LENGTH = 1000
 
+_GPU_HINT = (
+    "The GPU failed this job each time, also in a ComfyUI that was started anew. If other jobs run,"
+    " look at this node's inputs (an index out of range ends in a device-side assert); if none"
+    " does, look at the GPU: nvidia-smi, and the kernel's log for Xid."
+)
+
 _T = TypeVar("_T")
 
 
@@ -38,6 +44,10 @@ class Engine(Protocol):
     @property
     def is_ready(self) -> bool:
         """Whether jobs may be sent."""
+        ...
+
+    async def gpu_lost(self) -> None:
+        """Start it anew, since its process cannot use the GPU any more; returns at once."""
         ...
 
 
@@ -97,6 +107,11 @@ class Worker:
     def running(self) -> set[str]:
         """Ids of the jobs that are claimed and not yet over."""
         return set(self._running)
+
+    @property
+    def arriving(self) -> int:
+        """How many jobs are claimed and on their way into ComfyUI."""
+        return len(self._arriving)
 
     def wake(self) -> None:
         """Look again: a job may have come, or ComfyUI may be ready."""
@@ -223,6 +238,8 @@ class Worker:
             done = await self._stored(lambda: self._store.finish(lease, outcome))
         except errors.EngineLost as lost:
             done = await self._engine_lost(lease, lost)
+        except errors.GpuLost as lost_gpu:
+            done = await self._gpu_lost(lease, lost_gpu.failure)
         except asyncio.CancelledError:
             done = await self._cancelled(lease)
         except errors.LeaseLost:
@@ -281,7 +298,22 @@ class Worker:
             hint="`log` has ComfyUI's last lines; GET /logs has more.",
             log=lost.last_lines.splitlines()[-50:],
         )
-        return await self._fail(lease, crashed, retry_in=0.0)
+        job = await self._fail(lease, crashed, retry_in=0.0)
+        if job.state is State.QUEUED:
+            metrics.retries_total.labels("engine_lost").inc()
+        else:
+            metrics.poison_jobs_total.inc()
+        return job
+
+    async def _gpu_lost(self, lease: Lease, failure: errors.ExecutionFailed) -> Job:
+        await self._engine.gpu_lost()
+        if self._running[lease.job.id].reason is not None:
+            return await self._cancelled(lease)
+        lasting = errors.ExecutionFailed(failure.message, hint=_GPU_HINT, **failure.details)
+        job = await self._fail(lease, lasting, retry_in=0.0)
+        if job.state is State.QUEUED:
+            metrics.retries_total.labels("gpu_lost").inc()
+        return job
 
     async def _cancelled(self, lease: Lease) -> Job:
         found = self._running.get(lease.job.id)

@@ -33,7 +33,9 @@ class Background:
         self._tasks: set[asyncio.Task[None]] = set()
         self._resumable: set[asyncio.Task[None]] = set()
 
-    def spawn(self, work: Coroutine[Any, Any, Any], *, is_resumable: bool = False) -> None:
+    def spawn(
+        self, work: Coroutine[Any, Any, Any], *, is_resumable: bool = False
+    ) -> asyncio.Task[None]:
         """Let it run to its end; a failure is logged and counted.
 
         What is resumable ends with `give_up`: it goes on where it stopped when it is begun anew.
@@ -42,6 +44,7 @@ class Background:
         tasks = self._resumable if is_resumable else self._tasks
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        return task
 
     async def _guarded(self, work: Coroutine[Any, Any, Any]) -> None:
         try:

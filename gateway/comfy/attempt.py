@@ -38,6 +38,7 @@ class Execution:
     start: float
     end: float
     node_starts: dict[str, float]
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

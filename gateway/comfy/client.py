@@ -87,8 +87,13 @@ class Comfy:
             await self._connected.wait()
             await self.refresh()
 
-    async def disconnect(self, reason: str, *, last_lines: str = "") -> None:
-        """Give up every attempt, since the ComfyUI that ran them is gone."""
+    async def disconnect(
+        self, reason: str, *, last_lines: str = "", is_counted: bool = True
+    ) -> None:
+        """Give up every attempt, since the ComfyUI that ran them is gone.
+
+        Those that had begun count, unless they are in no way to blame for that.
+        """
         tasks, self._tasks = [*self._tasks, *self._repairs], []
         for task in tasks:
             task.cancel()
@@ -98,7 +103,8 @@ class Comfy:
         attempts, self._attempts, self._running = self._attempts, {}, None
         self._to_forget.clear()
         for attempt in attempts.values():
-            lost = errors.EngineLost(reason, started=attempt.started, last_lines=last_lines)
+            started = attempt.started and is_counted
+            lost = errors.EngineLost(reason, started=started, last_lines=last_lines)
             attempt.fail(lost)
             attempt.over.set()
             self._leave(attempt)

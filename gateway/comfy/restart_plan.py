@@ -9,6 +9,8 @@ FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 60.0
 #: So many starts in a row that never reached ready are a crash loop.
 LOOP_STARTS = 5
+#: Reasons to restart a ComfyUI that is in good health, between jobs.
+PLANNED = frozenset({"recycle_jobs", "recycle_rss"})
 #: A child that was ready for so long begins with a clean record.
 STABLE_S = 60.0
 
@@ -49,6 +51,12 @@ class Record:
         if ready_s is None:
             return Record(self.failures + 1, self.never_ready + 1)
         return Record(1 if ready_s >= STABLE_S else self.failures + 1)
+
+
+def restart_sentence(reason: str) -> str:
+    """Return what to tell an operator of a restart that was asked for."""
+    between = " between two jobs" if reason in PLANNED else ""
+    return f"ComfyUI is being restarted{between}: {reason}."
 
 
 def exit_sentence(status: int) -> str:

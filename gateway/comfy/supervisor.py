@@ -5,6 +5,7 @@ starting ---------> warming -------------> ready
    ^   |               |                     |     stop(), from any state
    |   v               v                     v     -> draining -> stopped
    +---- delay ---- crashed <----------------+
+   +---- restarted between two jobs ---------+
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ from gateway import errors
 from gateway.comfy import command, port, process
 from gateway.comfy.probe import Probe, Timings
 from gateway.comfy.process import Child
-from gateway.comfy.restart_plan import Record, exit_code, exit_sentence, restart_delay
+from gateway.comfy.restart_plan import (
+    PLANNED,
+    Record,
+    exit_code,
+    exit_sentence,
+    restart_delay,
+    restart_sentence,
+)
 from gateway.comfy.snapshot import Snapshot, log_change
 from gateway.config import Settings
 from gateway.log import logger
@@ -104,7 +112,7 @@ class Supervisor:
         `reason` is one of few, since restarts are counted by it.
         """
         done = asyncio.Event()
-        meant, sentence = self._child, f"ComfyUI is being restarted: {reason}."
+        meant, sentence = self._child, restart_sentence(reason)
 
         async def act() -> None:
             # Another may have asked first; the child that was meant is gone then.
@@ -220,10 +228,15 @@ class Supervisor:
         self._run += 1
         child, self._child = self._child, None
         ready_s = None if self._ready_at is None else time.monotonic() - self._ready_at
-        self._ready_at, self._record = None, self._record.ended(ready_s)
+        self._ready_at, self._restart_reason = None, reason
         lines = "\n".join(child.last_lines) if child else ""
         ended: dict[str, Any] = {"pid": None, "exit_status": status, "last_lines": lines}
-        self._restart_reason = reason
+        if reason in PLANNED:
+            # Nothing failed: no backoff, and no crash.
+            self._tell(state="starting", reason="starting", detail=sentence, **ended)
+            self._beside(self._begin_after(0))
+            return
+        self._record = self._record.ended(ready_s)
         by_itself = reason in ("crash", "startup_timeout")
         gives_up = by_itself and not self._settings.always_restart_comfyui
         self._tell(**self._crash_told(sentence, gives_up), **ended)
