@@ -27,6 +27,7 @@ from gateway.comfy.supervisor import Snapshot, Supervisor
 from gateway.config import Settings
 from gateway.delivery import Delivery
 from gateway.janitor import Janitor, Lifetimes
+from gateway.jobs import state_lock
 from gateway.jobs.job import State
 from gateway.jobs.store import Store, open_store
 from gateway.jobs.vault import Vault
@@ -118,12 +119,13 @@ class Gateway:
     # The parts
 
     async def _open_store(self, _: web.Application) -> AsyncIterator[None]:
-        model_paths.prepare(self.settings)
-        self.store = await open_store(f"sqlite:{self.settings.state / 'jobs.db'}")
-        self.waiters = Waiters(self.store)
-        async with self._running(self.waiters.run(self.store.watch())):
-            yield
-        await self.store.close()
+        with state_lock.held(self.settings.state):
+            model_paths.prepare(self.settings)
+            self.store = await open_store(f"sqlite:{self.settings.state / 'jobs.db'}")
+            self.waiters = Waiters(self.store)
+            async with self._running(self.waiters.run(self.store.watch())):
+                yield
+            await self.store.close()
 
     async def _open_storage(self, _: web.Application) -> AsyncIterator[None]:
         async with (
@@ -241,7 +243,7 @@ class Gateway:
             self.waiters,
             self.inputs,
             self.runner.discard,
-            Lifetimes(settings.output_ttl_s, settings.job_ttl_s),
+            Lifetimes(settings.output_ttl_s, settings.job_ttl_s, settings.dead_letter_ttl_s),
         )
         app[PARTS] = self._parts()
         async with contextlib.AsyncExitStack() as stack:

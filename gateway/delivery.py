@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gateway import errors, metrics
+from gateway import clock, errors, metrics
 from gateway.jobs.job import Job, Outcome, State
 from gateway.jobs.vault import Vault
 from gateway.media import convert, outputs
@@ -43,7 +42,7 @@ class Delivery:
         if not is_resumed and (wish or destination):
             await keep(collected)
         outcome = await self._converted_of(job, collected, wish)
-        now = time.time()
+        now = clock.now()
         metrics.deliver_seconds.observe(now - done_at)
         outcome.result["stats"] |= _times(job, done_at, now, now)
         if destination is None:
@@ -51,7 +50,7 @@ class Delivery:
         if wish:
             await keep(outcome)
         uploaded = await self._uploaded(job, outcome, destination, given)
-        uploaded.result["stats"] |= _times(job, done_at, now, time.time())
+        uploaded.result["stats"] |= _times(job, done_at, now, clock.now())
         return uploaded
 
     # Converted

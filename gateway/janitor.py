@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from gateway import metrics
+from gateway import clock, metrics
 from gateway.jobs.job import Job
 from gateway.jobs.store import Store
 from gateway.jobs.waiters import Waiters
@@ -23,6 +22,7 @@ class Lifetimes:
 
     outputs: float
     records: float
+    dead_letters: float
 
     @property
     def pause(self) -> float:
@@ -53,16 +53,20 @@ class Janitor:
         while True:
             await asyncio.sleep(self._lifetimes.pause)
             try:
-                await self.round(time.time())
+                await self.round(clock.now())
             except Exception:  # noqa: BLE001 - the background-task guard is one of the three places
                 metrics.errors_total.labels("janitor").inc()
                 logger.exception("the janitor could not clean")
 
     async def round(self, now: float) -> None:
         """Delete what is due at this time, seconds since 1970."""
+        # What is owed to somebody the store does not name.
         for job in await self._store.expired(now - self._lifetimes.outputs):
             if not self._waiters.is_waited_for(job.id):
                 await self._discard(job)
                 await self._store.forget_files(job.id)
-        await self._store.expire(now - self._lifetimes.records)
+        while await self._store.outbox.bury(now - self._lifetimes.dead_letters):
+            pass
+        while await self._store.expire(now - self._lifetimes.records):
+            pass
         await self._inputs.sweep(now)

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from structlog.contextvars import bound_contextvars
 
-from gateway import errors, metrics
+from gateway import clock, errors, metrics
 from gateway.comfy.client import Comfy
 from gateway.jobs.job import Change, Job, Lease, Outcome, State, Want
 from gateway.jobs.store import Store
@@ -258,7 +258,7 @@ class Worker:
         found.has_begun = True
         if found.reason is not None:
             raise found.reason
-        remaining = None if job.deadline is None else job.deadline - time.time()
+        remaining = None if job.deadline is None else job.deadline - clock.now()
         try:
             async with asyncio.timeout(remaining):
                 ready = self._prepare(job) if job.needs_fetch else self._runner.prepare(job)
@@ -292,6 +292,7 @@ class Worker:
             # ComfyUI may be about to be declared dead: no hurry to claim the same job again.
             await asyncio.sleep(_PAUSE_S)
             await self._stored(lambda: self._store.release(lease))
+            self._runner.narration.note(lease.job.id, f"Back in the queue: {lost.message}")
             return lease.job
         crashed = errors.EngineCrashed(
             f"ComfyUI died {lease.job.attempt} times while it ran this job.",
@@ -331,19 +332,25 @@ class Worker:
         if lease.job.id in self._running:
             self._running[lease.job.id].is_settling = True
         error, most = failure.to_dict(), self._limits.max_attempts
-        return await self._stored(
+        job = await self._stored(
             lambda: self._store.fail(lease, error, retry_in=retry_in, max_attempts=most)
         )
+        if job.state is State.QUEUED:
+            self._runner.narration.note(job.id, f"Tried again: {failure.message}", "warning")
+        return job
 
     async def _stored(self, write: Callable[[], Awaitable[_T]]) -> _T:
-        """Write how a job stands; while the disk is full, wait: the GPU's work would be lost."""
+        """Write how a job stands; while the disk is full, or the store locked, wait.
+
+        The GPU's work would be lost.
+        """
         is_told = False
         while True:
             try:
                 return await write()
-            except errors.StorageFull as full:
+            except (errors.StorageFull, errors.StoreBusy) as failure:
                 if not is_told:
-                    logger.error("a job's end waits for room on the disk", reason=full.message)
+                    logger.error("a job's end waits for the store", reason=failure.message)
                 is_told = True
                 await asyncio.sleep(_BACK_OFF_S)
 

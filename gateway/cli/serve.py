@@ -9,6 +9,8 @@ from gateway import app, config, errors, log
 
 #: Exit status of a start that the settings do not allow.
 SETTINGS_INVALID = 2
+#: Exit status of a start beside another gateway, or on a newer one's files.
+STATE_REFUSED = 3
 
 
 def serve() -> NoReturn:
@@ -17,6 +19,10 @@ def serve() -> NoReturn:
         settings = config.load()
         log.configure(settings.log_level, settings.log_format, log.stderr())
         status = app.run(settings)
+    except errors.StateRefused as failure:
+        hint = f"\n  {failure.hint}" if failure.hint else ""
+        sys.stderr.write(f"The gateway does not start:\n  {failure.message}{hint}\n")
+        sys.exit(STATE_REFUSED)
     except errors.SettingsInvalid as failure:
         sys.stderr.write(f"The settings do not allow a start:\n{_listed(failure)}\n")
         sys.exit(SETTINGS_INVALID)

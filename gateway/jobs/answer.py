@@ -153,6 +153,9 @@ def public_output(job_id: str, entry: dict[str, Any]) -> dict[str, Any]:
     """Return an output as callers see it: no path of the host, and where to get it."""
     hidden = ("path", "source")
     shown = {key: value for key, value in entry.items() if key not in hidden and value is not None}
+    if "index" not in entry:
+        # While the job runs: outputs of other nodes may come to stand before it.
+        return shown
     return {**shown, "url": f"/jobs/{job_id}/outputs/{entry['index']}"}
 
 

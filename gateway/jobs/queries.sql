@@ -1,12 +1,13 @@
 -- put --
 -- Insert a job unless its id or its idempotency key is taken.
 INSERT INTO jobs (
-    id, seq, state, priority, attempt, created_at, deadline, is_anonymous, needs_fetch,
-    needs_secrets, owner, fingerprint, idempotency_key, request, graph, models, warnings
+    id, seq, state, priority, queued_at, rank, attempt, created_at, deadline, is_anonymous,
+    needs_fetch, needs_secrets, owner, fingerprint, idempotency_key, request, graph, models,
+    warnings
 ) VALUES (
-    :id, (SELECT coalesce(max(seq), 0) + 1 FROM jobs), 'queued', :priority, 1, :created_at,
-    :deadline, :is_anonymous, :needs_fetch, :needs_secrets, :owner, :fingerprint,
-    :idempotency_key, :request, :graph, :models, :warnings
+    :id, (SELECT coalesce(max(seq), 0) + 1 FROM jobs), 'queued', :priority, :queued_at,
+    :queued_at - :priority * 600.0, 1, :created_at, :deadline, :is_anonymous, :needs_fetch,
+    :needs_secrets, :owner, :fingerprint, :idempotency_key, :request, :graph, :models, :warnings
 )
 ON CONFLICT DO NOTHING
 RETURNING id;
@@ -32,11 +33,8 @@ SELECT state, count(*) AS jobs FROM jobs GROUP BY state;
 
 -- position --
 -- How many queued jobs come before this one.
-SELECT count(*) AS ahead FROM jobs
-WHERE state = 'queued' AND (
-    priority > :priority
-    OR (priority = :priority AND seq < (SELECT seq FROM jobs WHERE id = :id))
-);
+SELECT count(*) AS ahead FROM jobs, (SELECT rank, seq FROM jobs WHERE id = :id) AS this
+WHERE jobs.state = 'queued' AND (jobs.rank, jobs.seq) < (this.rank, this.seq);
 
 -- cancel_queued --
 -- End a job that waits.
@@ -51,17 +49,28 @@ WHERE id = :id AND state IN ('running', 'delivering')
 RETURNING *;
 
 -- reprioritise --
--- Move a job in the queue.
-UPDATE jobs SET priority = :priority WHERE id = :id AND state = 'queued' RETURNING *;
+-- Move a job in the queue: one level of priority is worth ten minutes of waiting.
+UPDATE jobs SET priority = :priority, rank = queued_at - :priority * 600.0
+WHERE id = :id AND state = 'queued'
+RETURNING *;
 
 -- claim --
 -- Lease the first job that needs nothing fetched, or that this worker has prepared.
 UPDATE jobs SET state = 'running', lease = :lease, lease_until = :lease_until
 WHERE id = (
-    SELECT id FROM jobs
-    WHERE state = 'queued' AND not_before <= :now
-        AND (needs_fetch = 0 OR id IN (SELECT value FROM json_each(:prepared)))
-    ORDER BY priority DESC, seq
+    SELECT id FROM (
+        SELECT * FROM (
+            SELECT id, rank, seq FROM jobs
+            WHERE state = 'queued' AND needs_fetch = 0 AND not_before <= :now
+            ORDER BY rank, seq
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT id, rank, seq FROM jobs
+        WHERE id IN (SELECT value FROM json_each(:prepared))
+            AND state = 'queued' AND not_before <= :now
+    )
+    ORDER BY rank, seq
     LIMIT 1
 )
 RETURNING *;
@@ -70,7 +79,7 @@ RETURNING *;
 -- The first jobs that need something fetched.
 SELECT * FROM jobs
 WHERE state = 'queued' AND needs_fetch = 1
-ORDER BY priority DESC, seq
+ORDER BY rank, seq
 LIMIT :limit;
 
 -- renew --
@@ -134,12 +143,14 @@ RETURNING *;
 -- recover_anonymous --
 -- At a start: the clients of anonymous jobs are gone.
 UPDATE jobs SET state = 'cancelled', error = :error, finished_at = :now, lease = NULL
-WHERE is_anonymous = 1 AND state IN ('queued', 'running', 'delivering')
+WHERE is_anonymous = 1 AND finished_at IS NULL
 RETURNING *;
 
 -- expired --
--- Jobs over for long whose files are still there.
-SELECT * FROM jobs WHERE has_files = 1 AND finished_at <= :before LIMIT 500;
+-- Jobs over for long whose files are still there, and that nobody is owed a call about.
+SELECT * FROM jobs
+WHERE finished_at IS NOT NULL AND has_files = 1 AND is_owed = 0 AND finished_at <= :before
+LIMIT 500;
 
 -- forget_files --
 -- A job's files are gone.
@@ -149,6 +160,108 @@ UPDATE jobs SET has_files = 0 WHERE id = :id;
 -- Delete a job that is over.
 DELETE FROM jobs WHERE id = :id AND finished_at IS NOT NULL RETURNING id;
 
+-- delete_deliveries --
+-- Delete the calls that were owed about a job.
+DELETE FROM deliveries WHERE job_id = :id;
+
 -- expire --
--- Delete the records of jobs over for long; those with files stay until these are gone.
-DELETE FROM jobs WHERE finished_at <= :before AND has_files = 0 RETURNING id;
+-- Delete the records of jobs over for long; those with files, or owed a call, stay until then.
+DELETE FROM jobs WHERE id IN (
+    SELECT id FROM jobs
+    WHERE finished_at IS NOT NULL AND has_files = 0 AND is_owed = 0 AND finished_at <= :before
+    LIMIT 500
+)
+RETURNING id;
+
+-- newest_queued --
+-- When the newest job was queued: the clock may have been set back since.
+SELECT queued_at FROM jobs ORDER BY seq DESC LIMIT 1;
+
+-- owe --
+-- Owe a call.
+INSERT INTO deliveries (id, job_id, kind, url, destination, output, created_at, next_at)
+VALUES (:id, :job_id, :kind, :url, :destination, :output, :created_at, :next_at);
+
+-- mark_owed --
+-- A job's files and record stay while a call about it is owed.
+UPDATE jobs SET is_owed = 1 WHERE id = :id;
+
+-- destinations --
+-- Where calls are due: one look into the index for each, however many wait there.
+WITH RECURSIVE places (name) AS (
+    SELECT min(destination) FROM deliveries WHERE state = 'pending'
+    UNION ALL
+    SELECT (
+        SELECT min(destination) FROM deliveries
+        WHERE state = 'pending' AND destination > places.name
+    )
+    FROM places WHERE places.name IS NOT NULL
+)
+SELECT name, (
+    SELECT min(next_at) FROM deliveries WHERE state = 'pending' AND destination = places.name
+) AS next_at
+FROM places WHERE name IS NOT NULL;
+
+-- due --
+-- The first calls that are due at one destination.
+SELECT * FROM deliveries
+WHERE state = 'pending' AND destination = :destination AND next_at <= :now
+ORDER BY next_at
+LIMIT :limit;
+
+-- next_due --
+-- When the next call is due.
+SELECT min(next_at) AS next_at FROM deliveries WHERE state = 'pending' AND next_at > :now;
+
+-- outbox_depth --
+-- How many calls are owed, and since when.
+SELECT count(*) AS pending, (
+    SELECT created_at FROM deliveries WHERE state = 'pending' ORDER BY seq LIMIT 1
+) AS oldest
+FROM deliveries WHERE state = 'pending';
+
+-- delivery --
+-- One delivery by its id.
+SELECT * FROM deliveries WHERE id = :id;
+
+-- tried --
+-- Note what became of a call; only what is pending is changed.
+UPDATE deliveries SET
+    state = :state, attempts = :attempts, tries = tries + 1, tried_at = :now, next_at = :next_at,
+    ended_at = CASE WHEN :state = 'pending' THEN NULL ELSE :now END
+WHERE id = :id AND state = 'pending'
+RETURNING job_id;
+
+-- settle_owed --
+-- Let go of a job that owes nothing any more, and has no dead letter.
+UPDATE jobs SET is_owed = 0
+WHERE id = :job_id AND NOT EXISTS (
+    SELECT 1 FROM deliveries
+    WHERE deliveries.job_id = :job_id AND deliveries.state IN ('pending', 'dead')
+);
+
+-- deliveries --
+-- A page of deliveries, newest first.
+SELECT * FROM deliveries
+WHERE (:state IS NULL OR state = :state) AND (:job_id IS NULL OR job_id = :job_id)
+    AND (:before IS NULL OR seq < :before)
+ORDER BY seq DESC
+LIMIT :limit;
+
+-- replay --
+-- Owe a call again, at once.
+UPDATE deliveries SET state = 'pending', tries = 0, next_at = :now, ended_at = NULL
+WHERE id = :id
+RETURNING *;
+
+-- bury --
+-- Forget dead letters of long ago.
+DELETE FROM deliveries WHERE id IN (
+    SELECT id FROM deliveries WHERE state = 'dead' AND ended_at <= :before LIMIT 500
+)
+RETURNING job_id;
+
+-- correct_clock --
+-- At a start: the clock was set back since the last call; what was to be waited is waited.
+UPDATE deliveries SET next_at = :now + (next_at - tried_at), tried_at = :now
+WHERE state = 'pending' AND tried_at > :now;

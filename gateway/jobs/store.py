@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Any, Literal, Protocol
 
+from gateway import clock
 from gateway.jobs.job import Change, Job, Lease, Outcome, State, Want
+from gateway.jobs.outbox import Delivery, DeliveryState
 
 Cancelled = Literal["removed", "asked", "gone"]
 
@@ -14,15 +16,81 @@ Jobs = list[Job]
 Leases = list[Lease]
 
 
+class Outbox(Protocol):
+    """The calls that jobs owe; each is owed in the transaction that ends its job."""
+
+    async def due(
+        self, count: int, *, busy: Mapping[str, int], skip: Collection[str]
+    ) -> list[Delivery]:
+        """Return calls that are due, those first whose destination has waited longest.
+
+        `busy` says how many run to each destination, `skip` which: PER_DESTINATION at most.
+        """
+        ...
+
+    async def next_due(self) -> float | None:
+        """Return when the next call is due that is not due yet, seconds since 1970."""
+        ...
+
+    async def wait_owed(self, timeout: float | None) -> None:
+        """Return when a call may have become due, at the latest after `timeout` s."""
+        ...
+
+    async def delivered(self, delivery: Delivery, attempt: dict[str, Any]) -> None:
+        """Note a call that arrived; on disk when this returns. Raises StorageFull, StoreBusy."""
+        ...
+
+    async def failed(
+        self, delivery: Delivery, attempt: dict[str, Any], next_at: float | None
+    ) -> None:
+        """Note a call that did not, and when the next is due; with None it is a dead letter."""
+        ...
+
+    async def depth(self) -> tuple[int, float | None]:
+        """Return how many calls are owed, and since when."""
+        ...
+
+    async def get(self, delivery_id: str) -> Delivery | None:
+        """Return a delivery, or None when there is none."""
+        ...
+
+    async def deliveries(
+        self,
+        *,
+        state: DeliveryState | None = None,
+        job_id: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> tuple[list[Delivery], str | None]:
+        """Return deliveries, newest first, and the cursor of the next page."""
+        ...
+
+    async def replay(self, delivery_id: str) -> Delivery | None:
+        """Owe a call again, at once, whatever became of it; None when there is none."""
+        ...
+
+    async def bury(self, before: float) -> int:
+        """Forget dead letters of before this time; return how many."""
+        ...
+
+
 class Store(Protocol):
-    """Owns states and time. A job's terminal state never changes."""
+    """Owns states and time. A job's terminal state never changes.
+
+    Whatever ends a job owes its webhooks in the same transaction.
+    """
+
+    @property
+    def outbox(self) -> Outbox:
+        """The calls that jobs owe."""
+        ...
 
     # For any node
 
     async def put(self, job: Job, *, durable: bool) -> Job:
         """Insert the job, or return the one that has its id or its idempotency key already.
 
-        With `durable` the job is on disk when this returns. Raises StorageFull.
+        With `durable` the job is on disk when this returns. Raises StorageFull, StoreBusy.
         """
         ...
 
@@ -114,7 +182,7 @@ class Store(Protocol):
     # For the janitor
 
     async def expired(self, before: float) -> Jobs:
-        """Return the jobs that were over before this time and still have files."""
+        """Return jobs that were over before this time, have files, and owe nobody a call."""
         ...
 
     async def forget_files(self, job_id: str) -> None:
@@ -122,19 +190,25 @@ class Store(Protocol):
         ...
 
     async def delete(self, job_id: str) -> bool:
-        """Delete a job that is over; return whether it was."""
+        """Delete a job that is over, with the calls it owes; return whether it was over."""
         ...
 
     async def expire(self, before: float) -> int:
-        """Delete the records of jobs that were over before this time; return how many."""
+        """Delete some records of jobs that were over before this time; return how many.
+
+        What has files, or owes a call, stays.
+        """
         ...
 
 
-async def open_store(url: str) -> Store:
-    """Open the engine that the URL names: `sqlite:<path>`."""
+async def open_store(url: str, now: Callable[[], float] = clock.now) -> Store:
+    """Open the engine that the URL names: `sqlite:<path>`; `now` is seconds since 1970.
+
+    Raises StateRefused, StorageFull, StoreBusy.
+    """
     scheme, _, rest = url.partition(":")
     if scheme != "sqlite":
         raise ValueError(f"no job store for {scheme}:")
     from gateway.jobs.sqlite import SqliteStore
 
-    return await SqliteStore.open(rest)
+    return await SqliteStore.open(rest, now)

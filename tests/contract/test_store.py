@@ -6,18 +6,13 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gateway import errors
-from gateway.jobs.job import Job, Lease, Outcome, State, Want
+from gateway.jobs.job import Lease, State, Want
 from gateway.jobs.store import Store, open_store
-
-#: Engine -> URL of a store of its own; another engine is one more line.
-ENGINES: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite:{folder}/jobs.db"}
+from tests.contract.stores import Hands, claim, claim_all, got, job, outcome, put
 
 CANCELLED = {"code": "cancelled", "message": "Cancelled.", "status": 409}
 CRASHED = {"code": "engine_crashed", "message": "ComfyUI died.", "status": 500}
@@ -38,62 +33,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-@pytest.fixture(params=ENGINES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return ENGINES[request.param](tmp_path)
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
-    opened = await open_store(url)
-    yield opened
-    await opened.close()
-
-
-def job(job_id: str = "a", **more: Any) -> Job:
-    fields = {"request": {}, "graph": {"1": {"class_type": "A"}}, "fingerprint": "f"}
-    return Job(**{"id": job_id, "created_at": time.time(), **fields, **more})
-
-
-async def put(store: Store, *job_ids: str, **more: Any) -> None:
-    for job_id in job_ids:
-        await store.put(job(job_id, **more), durable=False)
-
-
-async def claim(store: Store, *prepared: str) -> Lease:
-    lease = await store.claim(Want(frozenset(prepared)))
-    assert lease is not None
-    return lease
-
-
-async def claim_all(store: Store, *prepared: str) -> list[str]:
-    found = []
-    while (lease := await store.claim(Want(frozenset(prepared)))) is not None:
-        found.append(lease.job.id)
-    return found
-
-
-async def got(store: Store, job_id: str = "a") -> Job:
-    found = await store.get(job_id)
-    assert found is not None
-    return found
-
-
-def outcome(state: State = State.SUCCEEDED, **more: Any) -> Outcome:
-    return Outcome(**{"state": state, "graph": {}, "result": {}, "warnings": [], **more})
-
-
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Put the clock forward."""
-    real = time.time
-
-    def forward(seconds: float) -> None:
-        monkeypatch.setattr(time, "time", lambda: real() + seconds)
-
-    return forward
 
 
 # For any node
@@ -268,10 +207,10 @@ async def assert_lost(store: Store, lease: Lease) -> None:
     assert await store.renew([lease]) == ([lease], [])
 
 
-async def test_a_lost_lease_is_a_fence(store: Store, later: Callable[[float], None]) -> None:
+async def test_a_lost_lease_is_a_fence(store: Store, hands: Hands) -> None:
     await put(store, "a")
     lost = await claim(store)
-    later(FAR_S)
+    hands.forward(FAR_S)
     await store.sweep()
     await assert_lost(store, lost)
     fresh = await claim(store)
@@ -280,14 +219,14 @@ async def test_a_lost_lease_is_a_fence(store: Store, later: Callable[[float], No
     assert (await store.finish(fresh, outcome())).state is State.SUCCEEDED
 
 
-async def test_a_lease_that_is_renewed_lives(store: Store, later: Callable[[float], None]) -> None:
+async def test_a_lease_that_is_renewed_lives(store: Store, hands: Hands) -> None:
     await put(store, "a")
     lease = await claim(store)
-    later(FAR_S)
+    hands.forward(FAR_S)
     assert await store.renew([lease]) == ([], [])
     await store.sweep()
     assert (await got(store)).state is State.RUNNING
-    later(2 * FAR_S)
+    hands.forward(2 * FAR_S)
     await store.sweep()
     back = await got(store)
     assert (back.state, back.attempt) == (State.QUEUED, 1)
@@ -330,24 +269,22 @@ async def test_fail_without_retry_ends_the_job(store: Store) -> None:
     assert (over.state, over.attempt) == (State.FAILED, 1)
 
 
-async def test_a_retry_waits_for_its_time(store: Store, later: Callable[[float], None]) -> None:
+async def test_a_retry_waits_for_its_time(store: Store, hands: Hands) -> None:
     await put(store, *"ab")
     await store.fail(await claim(store), CRASHED, retry_in=FAR_S, max_attempts=9)
     assert await claim_all(store) == ["b"]
-    later(FAR_S + 1)
+    hands.forward(FAR_S + 1)
     assert await claim_all(store) == ["a"]
 
 
-async def test_sweep_fails_queued_jobs_past_their_deadline(
-    store: Store, later: Callable[[float], None]
-) -> None:
+async def test_sweep_fails_queued_jobs_past_their_deadline(store: Store, hands: Hands) -> None:
     await put(store, *"ab", deadline=time.time() + 100)
     await put(store, "c", deadline=time.time() + 2 * FAR_S)
     await put(store, "d")
     lease = await claim(store)
     await store.sweep()
     assert (await store.depth())[State.QUEUED] == 3
-    later(FAR_S)
+    hands.forward(FAR_S)
     await store.renew([lease])
     await store.sweep()
     states = {job_id: (await got(store, job_id)).state.value for job_id in "abcd"}
@@ -489,22 +426,22 @@ async def test_an_unknown_engine_is_refused() -> None:
 # For the janitor
 
 
-async def test_records_outlive_files(store: Store, later: Callable[[float], None]) -> None:
+async def test_records_outlive_files(store: Store, hands: Hands) -> None:
     await put(store, "files", "none", "running", "queued")
     result = {"outputs": [{"index": 0}]}
     await store.finish(await claim(store), outcome(result=result))
     await store.finish(await claim(store), outcome())
     await claim(store)
-    assert await store.expired(time.time() - FAR_S) == []
-    assert await store.expire(time.time() - FAR_S) == 0
-    later(FAR_S)
-    assert [one.id for one in await store.expired(time.time())] == ["files"]
-    assert await store.expire(time.time()) == 1
+    assert await store.expired(hands() - FAR_S) == []
+    assert await store.expire(hands() - FAR_S) == 0
+    hands.forward(FAR_S)
+    assert [one.id for one in await store.expired(hands())] == ["files"]
+    assert await store.expire(hands()) == 1
     assert await store.get("none") is None
     await store.forget_files("files")
-    assert await store.expired(time.time()) == []
+    assert await store.expired(hands()) == []
     assert (await got(store, "files")).result == result
-    assert await store.expire(time.time()) == 1
+    assert await store.expire(hands()) == 1
     assert [one.id for one in (await store.list())[0]] == ["queued", "running"]
 
 

@@ -1,0 +1,273 @@
+"""SQLite on threads of its own: writes that wait together are committed and synced together.
+
+          run(work)            one transaction              one fsync
+callers ------------> writer -------------------> told ---------------> promised
+        ------------> reader (reads never wait for a write)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gateway import errors, metrics
+
+#: Works that are committed together at most.
+_BATCH = 256
+_BUSY_S = 5.0
+_CACHE_KIB = 4000
+
+_T = TypeVar("_T")
+Work = Callable[[sqlite3.Connection], _T]
+
+
+@dataclass
+class _Ask:
+    work: Work[Any]
+    future: asyncio.Future[Any]
+    #: Called on the loop, in the order of the commits, before the caller goes on.
+    told: Callable[[Any], None] | None
+    is_durable: bool
+    result: Any = None
+    failure: BaseException | None = None
+
+
+class _Thread:
+    """Takes from a queue until it gets None; what comes together is handed on together."""
+
+    def __init__(self, name: str, serve: Callable[[list[_Ask]], None]) -> None:
+        self._asks: queue.SimpleQueue[_Ask | None] = queue.SimpleQueue()
+        self._serve = serve
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, ask: _Ask) -> None:
+        self._asks.put(ask)
+
+    def close(self) -> None:
+        """Serve what waits, then end."""
+        self._asks.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (first := self._asks.get()) is not None:
+            batch = [first]
+            is_over = False
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < _BATCH and not is_over:
+                    following = self._asks.get_nowait()
+                    is_over = following is None
+                    if following is not None:
+                        batch.append(following)
+            self._serve(batch)
+            if is_over:
+                return
+
+
+class Database:
+    """One file; writes are units: all of a work happens, or nothing of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wal = Path(f"{path}-wal")
+        self._writing = _connected(path)
+        self._reading = _connected(path)
+        self._syncer = _Thread("store-sync", self._sync)
+        self._writer = _Thread("store-write", self._write)
+        self._reader = _Thread("store-read", self._read)
+
+    @classmethod
+    async def open(cls, path: Path) -> Database:
+        """Open or create the file; raises StorageFull, StoreBusy."""
+        with translated():
+            await asyncio.to_thread(_prepare, path)
+            return cls(path)
+
+    async def close(self) -> None:
+        """Finish what was asked, and let go of the file."""
+        await asyncio.to_thread(self._end)
+
+    def migrate(self, first: str, steps: list[str]) -> None:
+        """Bring the file from any earlier form to the newest; user_version counts the steps.
+
+        Before anything is asked of it. Raises StateRefused for a file of a newer version.
+        """
+        db = self._writing
+        done = int(db.execute("PRAGMA user_version").fetchone()[0])
+        if done > len(steps):
+            raise errors.StateRefused(
+                f"STATE_DIR/jobs.db was written by a newer version of the gateway: its form is "
+                f"{done}, and this version knows {len(steps)}.",
+                hint="Start the newer version again, or give this one a STATE_DIR of its own.",
+            )
+        db.executescript(first)
+        for number, statements in enumerate(steps[done:], start=done + 1):
+            db.executescript(
+                f"BEGIN IMMEDIATE; {statements} PRAGMA user_version = {number}; COMMIT;"
+            )
+
+    def _end(self) -> None:
+        for thread in (self._writer, self._reader, self._syncer):
+            thread.close()
+        self._reading.close()
+        self._writing.close()
+
+    # On the loop
+
+    async def run(
+        self,
+        work: Work[_T],
+        *,
+        durable: bool = False,
+        told: Callable[[_T], None] | None = None,
+    ) -> _T:
+        """Return what the work returns, once it is committed, or on the disk where `durable`.
+
+        Raises StorageFull, StoreBusy, and what the work raises.
+        """
+        result: _T = await self._asked(self._writer, _Ask(work, self._future(), told, durable))
+        return result
+
+    async def read(self, work: Work[_T]) -> _T:
+        """Return what a work that writes nothing returns."""
+        result: _T = await self._asked(self._reader, _Ask(work, self._future(), None, False))
+        return result
+
+    def _future(self) -> asyncio.Future[Any]:
+        return self._loop.create_future()
+
+    async def _asked(self, thread: _Thread, ask: _Ask) -> Any:
+        thread.put(ask)
+        with translated():
+            return await ask.future
+
+    def _tell(self, batch: list[_Ask]) -> None:
+        for ask in batch:
+            if ask.told is not None and ask.failure is None:
+                ask.told(ask.result)
+            if ask.failure is not None or not ask.is_durable:
+                _settle(ask)
+
+    def _promise(self, batch: list[_Ask]) -> None:
+        for ask in batch:
+            _settle(ask)
+
+    # On the threads
+
+    def _write(self, batch: list[_Ask]) -> None:
+        began = time.perf_counter()
+        try:
+            self._commit(batch)
+        except sqlite3.Error as failure:
+            with contextlib.suppress(sqlite3.Error):
+                self._writing.rollback()
+            for ask in batch:
+                ask.failure = ask.failure or failure
+        metrics.store_write_seconds.observe(time.perf_counter() - began)
+        self._on_loop(self._tell, batch)
+        for ask in batch:
+            if ask.is_durable and ask.failure is None:
+                self._syncer.put(ask)
+
+    def _commit(self, batch: list[_Ask]) -> None:
+        db = self._writing
+        db.execute("BEGIN IMMEDIATE")
+        for ask in batch:
+            db.execute("SAVEPOINT work")
+            try:
+                ask.result = ask.work(db)
+            except Exception as failure:
+                ask.failure = failure
+                if not db.in_transaction:
+                    # The disk is full: SQLite has taken back all of the batch by itself.
+                    raise
+                db.execute("ROLLBACK TO work")
+            db.execute("RELEASE work")
+        db.execute("COMMIT")
+
+    def _read(self, batch: list[_Ask]) -> None:
+        for ask in batch:
+            try:
+                ask.result = ask.work(self._reading)
+            except Exception as failure:  # noqa: BLE001 - it is raised where the work was asked
+                ask.failure = failure
+            self._on_loop(self._promise, [ask])
+
+    def _sync(self, batch: list[_Ask]) -> None:
+        try:
+            _fsync(self._wal)
+        except OSError as failure:
+            for ask in batch:
+                ask.failure = failure
+        self._on_loop(self._promise, batch)
+
+    def _on_loop(self, call: Callable[[list[_Ask]], None], batch: list[_Ask]) -> None:
+        # A loop that is closed has nobody left to tell.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call, batch)
+
+
+def _settle(ask: _Ask) -> None:
+    if ask.future.done():
+        return
+    if ask.failure is None:
+        ask.future.set_result(ask.result)
+    else:
+        ask.future.set_exception(ask.failure)
+
+
+def _prepare(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(_connected(path)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+    # The name of a new file is on the disk only with its folder.
+    _fsync(path.parent)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    # Each connection is used by one thread at a time, which is not the one that opens it.
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_S)
+    db.row_factory = sqlite3.Row
+    # The file is synced by hand where that was promised: FULL would sync every commit.
+    db.execute("PRAGMA synchronous=NORMAL")
+    db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+    return db
+
+
+def _fsync(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Translate what SQLite and the disk raise into errors of the gateway."""
+    try:
+        yield
+    except (sqlite3.OperationalError, OSError) as failure:
+        text = str(failure).lower()
+        if "full" in text or "no space" in text or "disk i/o" in text:
+            raise errors.StorageFull(
+                "The disk of STATE_DIR is full: the job could not be stored.",
+                hint="Make room in STATE_DIR, then send it again.",
+            ) from failure
+        if "locked" in text:
+            raise errors.StoreBusy(
+                "Another process holds the job store, STATE_DIR/jobs.db, locked.",
+                hint="End what has it open (a shell of sqlite3, a backup), then send it again.",
+                retry_after=5.0,
+            ) from failure
+        raise

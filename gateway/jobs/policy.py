@@ -1,0 +1,71 @@
+"""Whose turn it is, and how many may wait: what an operator decides about the queue; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+#: What one level of priority is worth, seconds of waiting.
+PRIORITY_S = 600.0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The queue's rules; 0 = unlimited. An owner is the name of an API key."""
+
+    most_queued: int = 0
+    most_queued_per_owner: int = 0
+    most_running_per_owner: int = 0
+    #: Owners take turns.
+    is_fair: bool = False
+
+    @property
+    def tells_owners_apart(self) -> bool:
+        """Whether it matters to a claim who sent a job."""
+        return self.is_fair or self.most_running_per_owner > 0
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What an API key has in the store; the name is empty where there are no keys."""
+
+    name: str
+    queued: int
+    #: Jobs claimed and not yet delivering.
+    running: int
+    #: The number of its last claim: claims of all owners are counted. 0 = never.
+    served: int
+
+
+def rank(queued_at: float, priority: int) -> float:
+    """Return a job's place in the queue, lower first: it never changes while the job waits.
+
+    So a low priority rises as it waits, and nothing is ever sorted anew.
+    """
+    return queued_at - priority * PRIORITY_S
+
+
+def turns(owners: Iterable[Owner], policy: Policy) -> list[Owner]:
+    """Return the owners that may have a job claimed; under FAIR_SHARE in the order of turns."""
+    most = policy.most_running_per_owner
+    allowed = [owner for owner in owners if not most or owner.running < most]
+    if policy.is_fair:
+        allowed.sort(key=lambda owner: (owner.running, owner.served, owner.name))
+    return allowed
+
+
+def ahead_in_turns(owners: Iterable[Owner], own: Owner, before: int) -> int:
+    """Return about how many jobs run before the one that `before` jobs of its owner precede.
+
+    In each round every owner that still has a job gets one, in the order of their turns.
+    """
+    ahead = before
+    for other in owners:
+        if other.name != own.name:
+            is_sooner = (other.running, other.served, other.name) < (
+                own.running,
+                own.served,
+                own.name,
+            )
+            ahead += min(other.queued, before + is_sooner)
+    return ahead

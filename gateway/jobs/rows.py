@@ -1,0 +1,57 @@
+"""Rows of the database, and what they stand for; pure."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import fields
+from typing import Any
+
+import orjson
+
+from gateway.jobs.job import Job, State
+from gateway.jobs.outbox import Delivery, DeliveryState
+
+_JSON = ("request", "graph", "models", "result", "warnings", "error")
+FLAGS = ("is_anonymous", "needs_fetch", "needs_secrets", "cancel_asked")
+_PLAIN = (
+    *("id", "priority", "attempt", "created_at", "started_at", "finished_at", "deadline"),
+    *("owner", "fingerprint", "idempotency_key", "prompt_id"),
+)
+_DELIVERY = tuple(
+    field.name for field in fields(Delivery) if field.name not in ("state", "attempts")
+)
+
+
+def job(row: sqlite3.Row) -> Job:
+    """Return the job of a row."""
+    values: dict[str, Any] = {name: row[name] for name in _PLAIN}
+    values |= {name: bool(row[name]) for name in FLAGS}
+    values |= {name: orjson.loads(row[name]) if row[name] else None for name in _JSON}
+    return Job(**values, state=State(row["state"]))
+
+
+def new_job(job: Job) -> dict[str, Any]:
+    """Return the values of the row of a job that is new."""
+    return {
+        **{name: getattr(job, name) for name in ("id", "priority", "created_at", "deadline")},
+        **{name: getattr(job, name) for name in ("owner", "fingerprint", "idempotency_key")},
+        **{name: int(getattr(job, name)) for name in FLAGS[:3]},
+        **{name: dumps(getattr(job, name)) for name in ("request", "graph", "models", "warnings")},
+    }
+
+
+def delivery(row: sqlite3.Row) -> Delivery:
+    """Return the delivery of a row."""
+    values: dict[str, Any] = {name: row[name] for name in _DELIVERY}
+    state, attempts = DeliveryState(row["state"]), orjson.loads(row["attempts"])
+    return Delivery(**values, state=state, attempts=attempts)
+
+
+def new_delivery(found: Delivery) -> dict[str, Any]:
+    """Return the values of the row of a delivery that is new."""
+    return {name: getattr(found, name) for name in _DELIVERY if name != "tries"}
+
+
+def dumps(value: Any) -> str:
+    """Return JSON for a column."""
+    return orjson.dumps(value).decode()
