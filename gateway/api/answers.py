@@ -175,6 +175,34 @@ class CancelAnswer(BaseModel):
     state: JobState
 
 
+class Attempt(BaseModel):
+    """One call of a webhook."""
+
+    at: str
+    status: int | None = Field(None, description="What the receiver answered.")
+    error: str | None = Field(None, description="Why there is no answer, or it is not enough.")
+    duration: float = Field(description="Seconds.")
+
+
+class DeliveryAnswer(BaseModel):
+    """A call of a webhook that is owed, arrived, or is a dead letter."""
+
+    id: str
+    job_id: str
+    kind: Literal["webhook_v2", "webhook"]
+    url: str = Field(description="Without its query.")
+    state: Literal["pending", "delivered", "dead"]
+    attempts: list[Attempt] = Field(description="Oldest first; the newest 50.")
+    next_at: str | None = Field(None, description="When it is tried next, while it is pending.")
+
+
+class DeliveryList(BaseModel):
+    """`GET /webhooks/deliveries`."""
+
+    deliveries: list[DeliveryAnswer]
+    next_cursor: str | None = None
+
+
 class HealthAnswer(BaseModel):
     """`GET /health`, `/ready`, `/live`."""
 

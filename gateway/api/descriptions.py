@@ -168,6 +168,24 @@ OPERATIONS: dict[tuple[str, str], Told] = {
     ("DELETE", "/cache/{name}"): Told(
         {204: None}, (errors.CacheEntryNotFound, errors.CacheEntryInUse), tag="models"
     ),
+    ("GET", "/webhooks/deliveries"): Told(
+        {200: answers.DeliveryList},
+        (errors.InvalidRequest,),
+        parameters=[
+            ("state", "query", "string", "Only `pending`, `delivered` or `dead` ones."),
+            ("job_id", "query", "string", "Only those about this job."),
+            ("limit", "query", "integer", "At most so many, 1 to 200; 50 when not given."),
+            ("cursor", "query", "string", "`next_cursor` of the page before."),
+        ],
+        tag="webhooks",
+    ),
+    ("POST", "/webhooks/deliveries/{id}/replay"): Told(
+        {202: answers.DeliveryAnswer},
+        (errors.DeliveryNotFound,),
+        description="Whatever became of it: a dead letter or a delivered one is owed again, with "
+        "all its attempts, and one that is pending is tried now.",
+        tag="webhooks",
+    ),
     ("GET", "/health"): Told({200: _HEALTH, 500: _HEALTH}, tag="operations"),
     ("GET", "/ready"): Told({200: _HEALTH, 503: _HEALTH}, tag="operations"),
     ("GET", "/live"): Told({200: _HEALTH}, tag="operations"),

@@ -9,42 +9,25 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from gateway import errors
-from gateway.api import pictures
+from gateway.api import paging, pictures
 from gateway.api.middleware import json_response
 from gateway.api.parts import PARTS, Parts
 from gateway.jobs import answer
 from gateway.jobs.job import Job, State
 from gateway.schemas import InterruptRequest, invalid_request
 
-_MOST = 200
-
 
 async def list_jobs(request: web.Request) -> web.Response:
     """Return jobs, newest first, a page at a time."""
     parts = request.app[PARTS]
-    state, limit, cursor = _page(request)
-    jobs, following = await parts.store.list(state=state, limit=limit, cursor=cursor)
+    query = request.query
+    jobs, following = await parts.store.list(
+        state=paging.state(query, State), limit=paging.limit(query), cursor=paging.cursor(query)
+    )
     body: dict[str, Any] = {"jobs": [await _record(parts, job) for job in jobs]}
     if following is not None:
         body["next_cursor"] = following
     return json_response(body)
-
-
-def _page(request: web.Request) -> tuple[State | None, int, str | None]:
-    query = request.query
-    state, cursor = query.get("state"), query.get("cursor")
-    if state is not None and state not in list(State):
-        raise errors.InvalidRequest(
-            f"state is one of {', '.join(State)}; {state[:50]!r} is not.", location="state"
-        )
-    given = query.get("limit", "50")
-    if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= _MOST):
-        raise errors.InvalidRequest(f"limit is 1 to {_MOST}.", location="limit")
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        raise errors.InvalidRequest(
-            "cursor is the next_cursor of another answer.", location="cursor"
-        )
-    return State(state) if state else None, int(given), cursor
 
 
 async def get_job(request: web.Request) -> web.Response:

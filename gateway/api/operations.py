@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway import errors, log, metrics
+from gateway import clock, errors, log, metrics
 from gateway.api.middleware import json_response
 from gateway.api.parts import PARTS
 from gateway.jobs.job import State
@@ -52,6 +52,9 @@ async def exposition(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     depth = await parts.store.depth()
     metrics.queue_depth.set(depth[State.QUEUED])
+    pending, oldest = await parts.store.outbox.depth()
+    metrics.deliveries_pending.set(pending)
+    metrics.outbox_age_seconds.set(0 if oldest is None else max(0.0, clock.now() - oldest))
     metrics.ready.set(parts.health.standing().reason is None)
     headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     return web.Response(body=metrics.render(), headers=headers)

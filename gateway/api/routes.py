@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.api import docs, jobs, models, operations, prompt
+from gateway.api import docs, jobs, models, operations, prompt, webhooks
 from gateway.api.middleware import Handler
 
 
@@ -32,6 +32,8 @@ TABLE = (
     Route("GET", "/downloads", models.list_downloads),
     Route("GET", "/cache", models.list_cache),
     Route("DELETE", "/cache/{name}", models.delete_cached),
+    Route("GET", "/webhooks/deliveries", webhooks.list_deliveries),
+    Route("POST", "/webhooks/deliveries/{id}/replay", webhooks.replay),
     Route("GET", "/health", operations.health),
     Route("GET", "/ready", operations.ready),
     Route("GET", "/live", operations.live),
