@@ -5,6 +5,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
+
+from gateway import errors
 from gateway.jobs import queries
 from gateway.jobs.job import State
 from gateway.jobs.sqlite import SqliteStore
@@ -44,3 +47,15 @@ async def test_no_step_is_taken_twice(tmp_path: Path) -> None:
         version = db.execute("PRAGMA user_version").fetchone()[0]
     db.close()
     assert version == len(queries.migrations())
+
+
+async def test_the_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    store = await SqliteStore.open(str(path))
+    await store.close()
+    with sqlite3.connect(path) as db:
+        db.execute(f"PRAGMA user_version = {len(queries.migrations()) + 1}")
+    db.close()
+
+    with pytest.raises(errors.StateRefused, match="newer version"):
+        await SqliteStore.open(str(path))
