@@ -109,7 +109,8 @@ class Database:
                 f"{done}, and this version knows {len(steps)}.",
                 hint="Start the newer version again, or give this one a STATE_DIR of its own.",
             )
-        db.executescript(first)
+        if not done:
+            db.executescript(first)
         for number, statements in enumerate(steps[done:], start=done + 1):
             db.executescript(
                 f"BEGIN IMMEDIATE; {statements} PRAGMA user_version = {number}; COMMIT;"

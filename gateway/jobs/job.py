@@ -55,6 +55,8 @@ class Job:
     needs_fetch: bool = False
     #: The inputs that name weights by URL.
     models: list[ModelInput] = field(default_factory=list)
+    #: Names of the files in the input folder that it holds until it is over.
+    inputs: list[str] = field(default_factory=list)
     #: Credentials or extra_data, which live in memory only, belong to it.
     needs_secrets: bool = False
     idempotency_key: str | None = None
@@ -79,6 +81,14 @@ class Lease:
 
     job: Job
     token: str
+
+
+@dataclass(frozen=True)
+class Holding:
+    """The files in the input folder that a queued job holds."""
+
+    job_id: str
+    names: list[str]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,10 @@ class Policy:
         return self.is_fair or self.most_running_per_owner > 0
 
 
+#: First come, first served, and no limits.
+FREE = Policy()
+
+
 @dataclass(frozen=True)
 class Owner:
     """What an API key has in the store; the name is empty where there are no keys."""

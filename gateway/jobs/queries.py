@@ -11,7 +11,7 @@ _NAME = re.compile(r"^-- (\w+) --$", re.MULTILINE)
 
 def load() -> dict[str, str]:
     """Return name -> statement."""
-    parts = _NAME.split(read("queries.sql"))[1:]
+    parts = _NAME.split(read("queries.sql"))[1:] + _NAME.split(read("queue.sql"))[1:]
     return {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 

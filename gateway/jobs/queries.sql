@@ -2,12 +2,13 @@
 -- Insert a job unless its id or its idempotency key is taken.
 INSERT INTO jobs (
     id, seq, state, priority, queued_at, rank, attempt, created_at, deadline, is_anonymous,
-    needs_fetch, needs_secrets, owner, fingerprint, idempotency_key, request, graph, models,
-    warnings
+    needs_fetch, needs_secrets, owner, fingerprint, idempotency_key, shape, inputs, request, graph,
+    models, warnings
 ) VALUES (
     :id, (SELECT coalesce(max(seq), 0) + 1 FROM jobs), 'queued', :priority, :queued_at,
     :queued_at - :priority * 600.0, 1, :created_at, :deadline, :is_anonymous, :needs_fetch,
-    :needs_secrets, :owner, :fingerprint, :idempotency_key, :request, :graph, :models, :warnings
+    :needs_secrets, :owner, :fingerprint, :idempotency_key, :shape, :inputs, :request, :graph,
+    :models, :warnings
 )
 ON CONFLICT DO NOTHING
 RETURNING id;
@@ -27,15 +28,6 @@ WHERE (:state IS NULL OR state = :state) AND (:before IS NULL OR seq < :before)
 ORDER BY seq DESC
 LIMIT :limit;
 
--- depth --
--- How many jobs are in each state.
-SELECT state, count(*) AS jobs FROM jobs GROUP BY state;
-
--- position --
--- How many queued jobs come before this one.
-SELECT count(*) AS ahead FROM jobs, (SELECT rank, seq FROM jobs WHERE id = :id) AS this
-WHERE jobs.state = 'queued' AND (jobs.rank, jobs.seq) < (this.rank, this.seq);
-
 -- cancel_queued --
 -- End a job that waits.
 UPDATE jobs SET state = 'cancelled', finished_at = :now, error = :error
@@ -47,40 +39,6 @@ RETURNING *;
 UPDATE jobs SET cancel_asked = 1, error = coalesce(error, :error)
 WHERE id = :id AND state IN ('running', 'delivering')
 RETURNING *;
-
--- reprioritise --
--- Move a job in the queue: one level of priority is worth ten minutes of waiting.
-UPDATE jobs SET priority = :priority, rank = queued_at - :priority * 600.0
-WHERE id = :id AND state = 'queued'
-RETURNING *;
-
--- claim --
--- Lease the first job that needs nothing fetched, or that this worker has prepared.
-UPDATE jobs SET state = 'running', lease = :lease, lease_until = :lease_until
-WHERE id = (
-    SELECT id FROM (
-        SELECT * FROM (
-            SELECT id, rank, seq FROM jobs
-            WHERE state = 'queued' AND needs_fetch = 0 AND not_before <= :now
-            ORDER BY rank, seq
-            LIMIT 1
-        )
-        UNION ALL
-        SELECT id, rank, seq FROM jobs
-        WHERE id IN (SELECT value FROM json_each(:prepared))
-            AND state = 'queued' AND not_before <= :now
-    )
-    ORDER BY rank, seq
-    LIMIT 1
-)
-RETURNING *;
-
--- peek --
--- The first jobs that need something fetched.
-SELECT * FROM jobs
-WHERE state = 'queued' AND needs_fetch = 1
-ORDER BY rank, seq
-LIMIT :limit;
 
 -- renew --
 -- Keep a lease alive.

@@ -8,10 +8,11 @@ from typing import Any
 
 import orjson
 
-from gateway.jobs.job import Job, State
+from gateway.jobs.job import Holding, Job, State
 from gateway.jobs.outbox import Delivery, DeliveryState
+from gateway.jobs.shape import shape_of
 
-_JSON = ("request", "graph", "models", "result", "warnings", "error")
+_JSON = ("request", "graph", "models", "inputs", "result", "warnings", "error")
 FLAGS = ("is_anonymous", "needs_fetch", "needs_secrets", "cancel_asked")
 _PLAIN = (
     *("id", "priority", "attempt", "created_at", "started_at", "finished_at", "deadline"),
@@ -27,6 +28,8 @@ def job(row: sqlite3.Row) -> Job:
     values: dict[str, Any] = {name: row[name] for name in _PLAIN}
     values |= {name: bool(row[name]) for name in FLAGS}
     values |= {name: orjson.loads(row[name]) if row[name] else None for name in _JSON}
+    # Jobs of earlier releases do not say.
+    values["inputs"] = values["inputs"] or []
     return Job(**values, state=State(row["state"]))
 
 
@@ -37,7 +40,18 @@ def new_job(job: Job) -> dict[str, Any]:
         **{name: getattr(job, name) for name in ("owner", "fingerprint", "idempotency_key")},
         **{name: int(getattr(job, name)) for name in FLAGS[:3]},
         **{name: dumps(getattr(job, name)) for name in ("request", "graph", "models", "warnings")},
+        "inputs": dumps(job.inputs),
+        "shape": shape_of(job.graph),
     }
+
+
+def holding(row: sqlite3.Row) -> Holding:
+    """Return the files that a queued job holds; of a job of an earlier release, all it names."""
+    if row["inputs"] is not None:
+        return Holding(row["id"], orjson.loads(row["inputs"]))
+    nodes = orjson.loads(row["graph"]).values()
+    values = [value for node in nodes for value in node.get("inputs", {}).values()]
+    return Holding(row["id"], [value for value in values if isinstance(value, str)])
 
 
 def delivery(row: sqlite3.Row) -> Delivery:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,22 @@ from typing import Any
 from gateway import clock, errors
 from gateway.jobs import queries, rows
 from gateway.jobs.database import Database, translated
+from gateway.jobs.estimate import Place
 from gateway.jobs.feed import Feed
 from gateway.jobs.job import Change, Job, Lease, Outcome, State, Want
+from gateway.jobs.policy import FREE, Policy
 from gateway.jobs.sqlite_outbox import SqliteOutbox
-from gateway.jobs.store import Cancelled, Jobs, Leases
+from gateway.jobs.sqlite_queue import Reach, SqliteQueue
+from gateway.jobs.store import Cancelled, Holdings, Jobs, Leases
 
 # Inside the class, `list` is a method.
 Rows = list[sqlite3.Row]
 
 #: Life of a lease that nobody renews, seconds.
 LEASE_S = 60.0
+
+#: Jobs that hold input files, in a page of them.
+HOLDINGS = 1000
 
 _LATE = errors.JobTimeout(
     "The job's timeout passed while it was queued.",
@@ -35,7 +42,7 @@ _LATE = errors.JobTimeout(
 class SqliteStore:
     """See `jobs.store.Store`; commits are fsynced where a caller was promised the disk."""
 
-    def __init__(self, db: Database, now: Callable[[], float]) -> None:
+    def __init__(self, db: Database, now: Callable[[], float], policy: Policy) -> None:
         self._db = db
         self._now = now
         self._sql = queries.load()
@@ -44,9 +51,12 @@ class SqliteStore:
         self._progress: dict[str, dict[str, Any]] = {}
         self._last_queued_at = 0.0
         self.outbox = SqliteOutbox(db, self._sql, now)
+        self._queue = SqliteQueue(self._sql, policy, self._started_at)
 
     @classmethod
-    async def open(cls, path: str, now: Callable[[], float] = clock.now) -> SqliteStore:
+    async def open(
+        cls, path: str, now: Callable[[], float] = clock.now, policy: Policy = FREE
+    ) -> SqliteStore:
         """Open or create the database; what a gateway that is gone had leased is queued again.
 
         Raises StateRefused for a database of a newer version, StorageFull, StoreBusy.
@@ -57,7 +67,7 @@ class SqliteStore:
                 await asyncio.to_thread(
                     db.migrate, queries.read("schema.sql"), queries.migrations()
                 )
-            store = cls(db, now)
+            store = cls(db, now, policy)
             await store._recover()
         except BaseException:
             await db.close()
@@ -94,11 +104,14 @@ class SqliteStore:
             # A clock that was set back must not let new jobs overtake.
             self._last_queued_at = max(self._now(), self._last_queued_at)
             values = {**rows.new_job(job), "queued_at": self._last_queued_at}
-            if self._rows(db, "put", **values):
+            full = self._queue.refusal(db, job.owner, self._now())
+            if full is None and self._rows(db, "put", **values):
                 return job, True
             found = self._rows(db, "get", id=job.id) or self._rows(
                 db, "by_key", idempotency_key=job.idempotency_key
             )
+            if not found and full is not None:
+                raise full
             return rows.job(found[0]), False
 
         def told(done: tuple[Job, bool]) -> None:
@@ -140,9 +153,35 @@ class SqliteStore:
         found = {State(row["state"]): row["jobs"] for row in await self._read("depth")}
         return {state: found.get(state, 0) for state in State}
 
+    async def check_room(self, owner: str | None) -> None:
+        """See `Store.check_room`."""
+        full = await self._db.read(lambda db: self._queue.refusal(db, owner, self._now()))
+        if full is not None:
+            raise full
+
+    async def oldest(self) -> float | None:
+        """See `Store.oldest`."""
+        found = await self._read("oldest")
+        return found[0]["queued_at"] if found else None
+
     async def position(self, job: Job) -> int:
         """See `Store.position`."""
-        return int((await self._read("position", id=job.id))[0]["ahead"]) + 1
+        found = await self.places([job])
+        return found[job.id].position if found else 1
+
+    async def places(self, jobs: Sequence[Job]) -> dict[str, Place]:
+        """See `Store.places`."""
+        job_ids = [job.id for job in jobs if job.state is State.QUEUED]
+        if not job_ids:
+            return {}
+        now = self._now()
+        return await self._db.read(lambda db: self._queue.places(db, job_ids, now))
+
+    async def holdings(self, cursor: str | None = None) -> tuple[Holdings, str | None]:
+        """See `Store.holdings`."""
+        found = await self._read("holdings", after=int(cursor or 0), limit=HOLDINGS)
+        following = str(found[-1]["seq"]) if len(found) == HOLDINGS else None
+        return [rows.holding(row) for row in found], following
 
     async def cancel(self, job_id: str, error: dict[str, Any]) -> Cancelled:
         """See `Store.cancel`."""
@@ -171,18 +210,23 @@ class SqliteStore:
         """See `Store.claim`."""
         now = self._now()
         token = uuid.uuid4().hex
-        job = await self._changing(
-            "claim",
-            now=now,
-            lease=token,
-            lease_until=now + LEASE_S,
-            prepared=rows.dumps(sorted(want.prepared)),
-        )
+        prepared = rows.dumps(sorted(want.prepared))
+        lease = {"lease": token, "lease_until": now + LEASE_S}
+
+        def work(db: sqlite3.Connection) -> Job | None:
+            found = self._queue.claim(db, prepared, now, lease)
+            return rows.job(found[0]) if found else None
+
+        job = await self._db.run(work, told=self._changed)
         return None if job is None else Lease(job, token)
 
-    async def peek(self, count: int) -> Jobs:
+    async def peek(self, count: int, *, nearest: int = 0, horizon: float = math.inf) -> Jobs:
         """See `Store.peek`."""
-        return [rows.job(row) for row in await self._read("peek", limit=count)]
+        reach = Reach(count, nearest, horizon)
+        now = self._now()
+        return await self._db.read(
+            lambda db: [rows.job(row) for row in self._queue.peek(db, reach, now)]
+        )
 
     async def wait(self, timeout: float) -> None:
         """See `Store.wait`."""
@@ -308,6 +352,10 @@ class SqliteStore:
 
     # The database
 
+    def _started_at(self, job_id: str) -> float | None:
+        # Also asked from the threads of the database: it only looks.
+        return self._progress.get(job_id, {}).get("started_at")
+
     def _changed(self, job: Job | None) -> None:
         """Tell of a change that is committed."""
         if job is None:
@@ -334,6 +382,8 @@ class SqliteStore:
         job = rows.job(row)
         if job.state.is_terminal:
             self.outbox.owe(db, job)
+        if job.state is State.SUCCEEDED:
+            self._queue.learn(db, row["shape"], job.result)
         return job
 
     def _rows(self, db: sqlite3.Connection, name: str, **values: Any) -> Rows:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gateway import errors
@@ -27,6 +28,15 @@ _FIRST_BLOCK = -(2**62)
 _FRESH_S = 1.0
 
 
+@dataclass(frozen=True)
+class Reach:
+    """How far `peek` looks: see `Store.peek`."""
+
+    count: int
+    nearest: int
+    horizon: float
+
+
 class SqliteQueue:
     """See `jobs.store.Store`; each method is a work of the store's database."""
 
@@ -41,23 +51,26 @@ class SqliteQueue:
 
     # Coming in
 
-    def check_room(self, db: sqlite3.Connection, owner: str | None, now: float) -> None:
-        """Raise QueueFull or KeyQueueFull when one more job may not wait."""
+    def refusal(
+        self, db: sqlite3.Connection, owner: str | None, now: float
+    ) -> errors.QueueFull | None:
+        """Return why one more job may not wait, or None when it may."""
         most = self._policy.most_queued
         if most and (queued := self._count(db, "queued")) >= most:
             # What a refusal says of the wait is about the one place, or the few, that are needed.
             ahead = Counter({OVERALL: queued - most})
-            raise errors.QueueFull(
+            return errors.QueueFull(
                 f"{queued} jobs are queued (MAX_QUEUE_DEPTH={most}); try again later.",
                 retry_after=self._retry_after(db, ahead, now),
             )
         most, name = self._policy.most_queued_per_owner, owner or ""
         if most and (queued := self._count(db, "queued_of_owner", owner=name)) >= most:
-            raise errors.KeyQueueFull(
+            return errors.KeyQueueFull(
                 f"{queued} jobs of this key are queued (MAX_QUEUED_PER_KEY={most}); "
                 "try again later.",
                 retry_after=self._retry_of_owner(db, name, now),
             )
+        return None
 
     def _retry_of_owner(self, db: sqlite3.Connection, owner: str, now: float) -> float:
         at, told = self._retry.get(owner, (0.0, 0.0))
@@ -73,11 +86,12 @@ class SqliteQueue:
 
     # Going out
 
-    def claim(self, db: sqlite3.Connection, prepared: str, lease: dict[str, Any]) -> Rows:
+    def claim(
+        self, db: sqlite3.Connection, prepared: str, now: float, lease: dict[str, Any]
+    ) -> Rows:
         """Return the row of the job whose turn it is, leased; `prepared` is a JSON list of ids."""
-        now = lease["now"]
         if not self._policy.tells_owners_apart:
-            return self._rows(db, "claim", prepared=prepared, **lease)
+            return self._rows(db, "claim", prepared=prepared, now=now, **lease)
         owners = [Owner(**row) for row in self._rows(db, "owners")]
         ready: dict[str, sqlite3.Row] = {}
         for row in self._rows(db, "prepared", prepared=prepared, now=now):
@@ -95,8 +109,11 @@ class SqliteQueue:
             db.execute(self._sql["serve"], {"owner": first["owner"]})
         return self._rows(db, "claim_one", id=first["id"], **lease)
 
-    def learn(self, db: sqlite3.Connection, shape: int, seconds: float) -> None:
-        """Remember what a job of this shape took."""
+    def learn(self, db: sqlite3.Connection, shape: int, result: dict[str, Any]) -> None:
+        """Remember what a job of this shape took, as its result tells."""
+        seconds = estimate.duration_of(result)
+        if seconds is None:
+            return
         known = _durations(self._rows(db, "durations_of", shape=shape))
         ran = known.known.get(OVERALL, NOTHING).runs + 1
         for one in {shape, OVERALL}:
@@ -108,19 +125,19 @@ class SqliteQueue:
 
     # Ahead of the turn
 
-    def peek(
-        self, db: sqlite3.Connection, count: int, nearest: int, horizon: float, now: float
-    ) -> Rows:
+    def peek(self, db: sqlite3.Connection, reach: Reach, now: float) -> Rows:
         """Return the first jobs with something to fetch that start soon; see `Store.peek`."""
         if not self._rows(db, "fetching"):
             return []
-        soon = horizon - sum(self._known(db).remaining(self._active(db), now))
+        soon = reach.horizon - sum(self._known(db).remaining(self._active(db), now))
         if self._policy.is_fair:
-            return self._peek_by_turns(db, count, nearest, soon)
-        rank, seq = max(self._nth(db, nearest - 1), self._due_within(db, soon))
-        return self._rows(db, "peek", rank=rank, seq=seq, limit=count)
+            return self._peek_by_turns(db, reach, soon)
+        rank, seq = max(self._nth(db, reach.nearest - 1), self._due_within(db, soon))
+        return self._rows(db, "peek", rank=rank, seq=seq, limit=reach.count)
 
     def _nth(self, db: sqlite3.Connection, n: int) -> tuple[float, int]:
+        if n < 0:
+            return _BEGINNING
         found = self._rows(db, "nth", n=n)
         return _place(found[0]) if found else _END
 
@@ -139,22 +156,20 @@ class SqliteQueue:
             left -= known.assumed(row["shape"])
         return last
 
-    def _peek_by_turns(
-        self, db: sqlite3.Connection, count: int, nearest: int, seconds: float
-    ) -> Rows:
+    def _peek_by_turns(self, db: sqlite3.Connection, reach: Reach, seconds: float) -> Rows:
         mean = self._known(db).assumed(OVERALL)
         owners = [Owner(**row) for row in self._rows(db, "owners")]
         found: list[tuple[int, str]] = []
         for owner in owners:
-            listed = self._rows(db, "fetching_of_owner", owner=owner.name, limit=count)
+            listed = self._rows(db, "fetching_of_owner", owner=owner.name, limit=reach.count)
             for index, row in enumerate(listed):
                 values = {"owner": owner.name, "rank": row["rank"], "seq": row["seq"]}
                 before = index + self._count(db, "instant_before", limit=_FAR, **values)
                 ahead = ahead_in_turns(owners, owner, before)
-                if ahead >= nearest and (ahead * mean > seconds or before >= _FAR):
+                if ahead >= reach.nearest and (ahead * mean > seconds or before >= _FAR):
                     break
                 found.append((ahead, row["id"]))
-        nearest_ids = [job_id for _, job_id in sorted(found)[:count]]
+        nearest_ids = [job_id for _, job_id in sorted(found)[: reach.count]]
         listed = self._rows(db, "some", ids=rows.dumps(nearest_ids))
         return sorted(listed, key=lambda row: nearest_ids.index(row["id"]))
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+import math
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from gateway import clock
-from gateway.jobs.job import Change, Job, Lease, Outcome, State, Want
+from gateway.jobs.estimate import Place
+from gateway.jobs.job import Change, Holding, Job, Lease, Outcome, State, Want
 from gateway.jobs.outbox import Delivery, DeliveryState
+from gateway.jobs.policy import FREE, Policy
 
 Cancelled = Literal["removed", "asked", "gone"]
 
 # Inside the class, `list` is the method.
 Jobs = list[Job]
 Leases = list[Lease]
+Holdings = list[Holding]
 
 
 class Outbox(Protocol):
@@ -90,7 +94,15 @@ class Store(Protocol):
     async def put(self, job: Job, *, durable: bool) -> Job:
         """Insert the job, or return the one that has its id or its idempotency key already.
 
-        With `durable` the job is on disk when this returns. Raises StorageFull, StoreBusy.
+        With `durable` the job is on disk when this returns. Raises QueueFull, KeyQueueFull,
+        StorageFull, StoreBusy.
+        """
+        ...
+
+    async def check_room(self, owner: str | None) -> None:
+        """Raise QueueFull or KeyQueueFull when one more job of this owner may not wait.
+
+        `put` looks again: others may be faster.
         """
         ...
 
@@ -109,11 +121,23 @@ class Store(Protocol):
         ...
 
     async def depth(self) -> dict[State, int]:
-        """Return how many jobs are in each state."""
+        """Return how many jobs are in each state, without looking at them."""
+        ...
+
+    async def oldest(self) -> float | None:
+        """Return since when the oldest queued job waits, seconds since 1970."""
         ...
 
     async def position(self, job: Job) -> int:
         """Return how many queued jobs come before this one, plus one."""
+        ...
+
+    async def places(self, jobs: Sequence[Job]) -> dict[str, Place]:
+        """Return where those that are queued stand, by id; looks at the queue once for all."""
+        ...
+
+    async def holdings(self, cursor: str | None = None) -> tuple[Holdings, str | None]:
+        """Return input files that queued jobs hold, and the cursor of the next page."""
         ...
 
     async def cancel(self, job_id: str, error: dict[str, Any]) -> Cancelled:
@@ -131,11 +155,15 @@ class Store(Protocol):
     # For a worker
 
     async def claim(self, want: Want) -> Lease | None:
-        """Take the first job that fits, by priority, then age; never blocks."""
+        """Take the first job that fits, by its rank, or by the turns of its owner; never blocks."""
         ...
 
-    async def peek(self, count: int) -> Jobs:
-        """Return the first queued jobs that need something fetched; own nothing."""
+    async def peek(self, count: int, *, nearest: int = 0, horizon: float = math.inf) -> Jobs:
+        """Return the first queued jobs that need something fetched; own nothing.
+
+        Only those that are expected to start within `horizon` seconds, or that are among the
+        `nearest` first of the whole queue.
+        """
         ...
 
     async def wait(self, timeout: float) -> None:
@@ -201,7 +229,9 @@ class Store(Protocol):
         ...
 
 
-async def open_store(url: str, now: Callable[[], float] = clock.now) -> Store:
+async def open_store(
+    url: str, now: Callable[[], float] = clock.now, policy: Policy = FREE
+) -> Store:
     """Open the engine that the URL names: `sqlite:<path>`; `now` is seconds since 1970.
 
     Raises StateRefused, StorageFull, StoreBusy.
@@ -211,4 +241,4 @@ async def open_store(url: str, now: Callable[[], float] = clock.now) -> Store:
         raise ValueError(f"no job store for {scheme}:")
     from gateway.jobs.sqlite import SqliteStore
 
-    return await SqliteStore.open(rest, now)
+    return await SqliteStore.open(rest, now, policy)
