@@ -182,6 +182,12 @@ errors_total = Counter(
     registry=registry,
 )
 
+# A series that begins at 1 has no increase: the first dead letter would alert nobody.
+for _outcome in ("delivered", "failed", "dead"):
+    deliveries_total.labels(_outcome)
+for _where in ("request", "worker", "job", "webhooks", "background", "janitor", "loop"):
+    errors_total.labels(_where)
+
 _seen_classes: set[str] = set()
 
 

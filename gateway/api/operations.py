@@ -52,6 +52,8 @@ async def exposition(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     depth = await parts.store.depth()
     metrics.queue_depth.set(depth[State.QUEUED])
+    for state, jobs in depth.items():
+        metrics.jobs_by_state.labels(state.value).set(jobs)
     pending, oldest = await parts.store.outbox.depth()
     metrics.deliveries_pending.set(pending)
     metrics.outbox_age_seconds.set(0 if oldest is None else max(0.0, clock.now() - oldest))
