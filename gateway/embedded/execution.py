@@ -36,9 +36,19 @@ class Workbench:
 
 
 class Execution:
-    """Runs the nodes of one prompt in the worker's thread; `count` numbers the prompts."""
+    """Runs the nodes of one prompt in the worker's thread; `count` numbers the prompts.
 
-    def __init__(self, prompt: Prompt, bench: Workbench, reporter: Reporter, count: int) -> None:
+    Memory was freed last after the prompt numbered `freed_at`.
+    """
+
+    def __init__(
+        self,
+        prompt: Prompt,
+        bench: Workbench,
+        reporter: Reporter,
+        count: int,
+        freed_at: int,
+    ) -> None:
         self._prompt = prompt
         self._graph = prompt.graph
         self._bench = bench
@@ -46,6 +56,7 @@ class Execution:
         self._faults = bench.faults
         self._reporter = reporter
         self._count = count
+        self._freed_at = freed_at
         self._executed: list[str] = []
         self._signatures: dict[str, Hashable] = {}
 
@@ -118,7 +129,7 @@ class Execution:
             self._reporter.started(node_id)
             self._fill(node_id, inputs)
             self._reporter.executing(node_id)
-            self._faults.at_node(self._count)
+            self._faults.at_node(self._count, self._freed_at, self._class(node_id).name)
             self._bench.interruption.pause(self._faults.slow)
             self._keep(node_id, self._call(node_id, inputs))
         self._reporter.finished(node_id)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.embedded.execution import Execution, Workbench
 from gateway.embedded.pending import Pending, Prompt
@@ -26,6 +26,9 @@ class Executor:
     preview_size: int | None
     count: int = 0
     was_success: bool = True
+    #: The prompt after which memory was freed last.
+    freed_at: int = 0
+    leaked: list[bytearray] = field(default_factory=list)
 
     def interrupt(self) -> None:
         self.bench.interruption.ask()
@@ -41,7 +44,11 @@ class Executor:
                 self._run(prompt, loop)
                 log.info("Prompt executed in %.2f seconds", time.perf_counter() - began)
             if self.pending.asked_to_free():
+                log.info("Memory was freed")
                 self.bench.cache.clear()
+                self.freed_at = self.count
+            if prompt is not None and self.bench.faults.ends_worker(self.count):
+                return
 
     def _run(self, prompt: Prompt, loop: asyncio.AbstractEventLoop) -> None:
         self.count += 1
@@ -49,7 +56,8 @@ class Executor:
         self.bench.interruption.forget()
         self.sockets.client_id = prompt.client_id
         reporter = Reporter(prompt, self.sockets, self.preview_size)
-        finished = Execution(prompt, self.bench, reporter, self.count).run()
+        self.leaked.append(self.bench.faults.leak())
+        finished = Execution(prompt, self.bench, reporter, self.count, self.freed_at).run()
         if finished.is_success is None:
             finished.is_success = self.was_success
         self.was_success = finished.is_success

@@ -21,6 +21,14 @@ FAULT_FLAGS: dict[str, tuple[type, str, str]] = {
     "--hang-after": (int, "N", "HTTP stops answering at prompt N"),
     "--hang-node": (int, "N", "no node ends from prompt N on (1), while HTTP answers"),
     "--nan-frames": (bool, "", "frames and outputs hold NaN, Infinity and null data"),
+    "--oom-at": (int, "N", "memory is full at the Nth prompt alone"),
+    "--oom-from": (int, "N", "memory is full from prompt N on"),
+    "--oom-until-freed": (int, "N", "memory is full from prompt N on, until /free has had effect"),
+    "--gpu-error-at": (int, "N", "the GPU reports an error at the Nth prompt alone"),
+    "--gpu-error-from": (int, "N", "the GPU reports errors from prompt N on"),
+    "--fault-class": (str, "CLASS", "the five above strike nodes of this class alone"),
+    "--end-worker": (int, "N", "nothing runs after the Nth prompt, while HTTP answers"),
+    "--leak-mb": (int, "MB", "each prompt keeps so much memory for good"),
     "--no-prompt-id": (bool, "", "like an old core, ignore the caller's prompt_id"),
 }
 
@@ -101,5 +109,5 @@ def _add_fault_flags(group: argparse._ArgumentGroup) -> None:
         elif name == "--hang-node":
             group.add_argument(name, type=kind, default=0, nargs="?", const=1, help=text)
         else:
-            default = 1 if name == "--exit-code" else 0
+            default = {"--exit-code": 1, "--fault-class": ""}.get(name, 0)
             group.add_argument(name, type=kind, default=default, metavar=metavar, help=text)

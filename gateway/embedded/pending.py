@@ -66,12 +66,15 @@ class Pending:
             self._wake.notify()
 
     def take(self) -> Prompt | None:
-        """Wait for the next prompt and make it the running one; None when asked to free memory."""
+        """Wait for the next prompt and make it the running one; None when asked to free memory.
+
+        As in ComfyUI, a wish to free memory that comes while nobody waits here wakes nobody.
+        """
         with self._lock:
-            while not self._heap and not self._must_free:
+            while not self._heap:
                 self._wake.wait()
-            if not self._heap:
-                return None
+                if not self._heap:
+                    return None
             self._running = heapq.heappop(self._heap)[-1]
             self._changed()
             return self._running

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 
 from .conftest import (
@@ -250,3 +251,65 @@ async def test_folders_are_taken_from_flags_and_files(
     assert not stale.exists()
     await client.run(graph())
     assert len(list((tmp_path / "output").iterdir())) == 1
+
+
+async def test_memory_is_full_once(start: Start, connected: Connect) -> None:
+    client = await connected(start("--oom-at", "1", "--fault-class", "SaveImage"))
+
+    frames, _ = await client.run(graph(1))
+    again, _ = await client.run(graph(2))
+
+    [error] = [frame["data"] for frame in frames if frame["type"] == "execution_error"]
+    assert (error["node_id"], error["exception_type"]) == ("2", "torch.OutOfMemoryError")
+    assert "CUDA out of memory" in error["exception_message"]
+    assert "execution_success" in kinds(again)
+
+
+async def test_memory_is_full_until_it_was_freed(start: Start, connected: Connect) -> None:
+    flags = ("--oom-until-freed", "1", "--fault-class", "SaveImage")
+    engine = start(*flags)
+    client = await connected(engine)
+    for color in (1, 2):
+        assert "execution_error" in kinds((await client.run(graph(color)))[0])
+
+    await client.post("/free", {"unload_models": True, "free_memory": True})
+    await client.run(
+        {"1": empty_image(), "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}
+    )
+    frames, _ = await client.run(graph(3))
+
+    assert "execution_success" in kinds(frames)
+    assert "Memory was freed" in engine.log.read_text()
+
+
+async def test_the_gpu_fails_from_a_prompt_on(start: Start, connected: Connect) -> None:
+    client = await connected(start("--gpu-error-from", "2"))
+    await client.run(graph(1))
+
+    for color in (2, 3):
+        frames, _ = await client.run(graph(color))
+        [error] = [frame["data"] for frame in frames if frame["type"] == "execution_error"]
+        assert error["exception_type"] == "torch.AcceleratorError"
+        assert error["exception_message"].startswith("CUDA error: an illegal memory access")
+
+
+async def test_nothing_runs_once_the_worker_has_ended(start: Start, connected: Connect) -> None:
+    client = await connected(start("--end-worker", "1"))
+    await client.run(graph(1))
+
+    _, body = await client.submit(graph(2))
+
+    queue = (await client.get("/queue"))[1]
+    assert queue["queue_running"] == []
+    assert [prompt[1] for prompt in queue["queue_pending"]] == [body["prompt_id"]]
+
+
+async def test_memory_grows(start: Start, connected: Connect) -> None:
+    engine = start("--leak-mb", "30")
+    client = await connected(engine)
+    before = psutil.Process(engine.process.pid).memory_info().rss
+
+    for color in range(2):
+        await client.run(graph(color))
+
+    assert psutil.Process(engine.process.pid).memory_info().rss - before > 55 * 1024 * 1024
