@@ -19,6 +19,10 @@ from gateway.runner import Callbacks, Prepared, Runner
 
 #: Queued jobs with something to fetch that are looked at ahead of their turn.
 PEEK = 16
+#: How soon a job has to be expected to start for its inputs to be fetched, seconds; these many
+#: that come after those in ComfyUI are looked at however long the others take.
+HORIZON_S = 900.0
+AT_ONCE = 2
 _RENEW_EVERY_S = 15.0
 _SWEEP_EVERY_S = 1.0
 _BACK_OFF_S = 1.0
@@ -185,7 +189,9 @@ class Worker:
     # Ahead of the GPU
 
     async def _look_ahead(self) -> None:
-        for job in await self._store.peek(PEEK):
+        for job in await self._store.peek(
+            PEEK, nearest=self._limits.queue_depth + AT_ONCE, horizon=HORIZON_S
+        ):
             self._prepare(job)
 
     def _prepare(self, job: Job) -> asyncio.Task[Prepared]:
