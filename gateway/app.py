@@ -28,7 +28,7 @@ from gateway.config import Settings
 from gateway.delivery import Delivery
 from gateway.janitor import Janitor, Lifetimes
 from gateway.jobs import state_lock
-from gateway.jobs.job import State
+from gateway.jobs.policy import Policy
 from gateway.jobs.store import Store, open_store
 from gateway.jobs.vault import Vault
 from gateway.jobs.waiters import Waiters
@@ -121,7 +121,8 @@ class Gateway:
     async def _open_store(self, _: web.Application) -> AsyncIterator[None]:
         with state_lock.held(self.settings.state):
             model_paths.prepare(self.settings)
-            self.store = await open_store(f"sqlite:{self.settings.state / 'jobs.db'}")
+            url = f"sqlite:{self.settings.state / 'jobs.db'}"
+            self.store = await open_store(url, policy=_policy(self.settings))
             self.waiters = Waiters(self.store)
             async with self._running(self.waiters.run(self.store.watch())):
                 yield
@@ -143,9 +144,9 @@ class Gateway:
         """Keep the files that waiting jobs of an earlier run need."""
         cursor = None
         while True:
-            jobs, cursor = await self.store.list(state=State.QUEUED, limit=200, cursor=cursor)
-            for job in jobs:
-                self.inputs.hold(job.id, self.inputs.named_in(job.graph))
+            holdings, cursor = await self.store.holdings(cursor)
+            for holding in holdings:
+                self.inputs.hold(holding.job_id, holding.names)
             if cursor is None:
                 return
 
@@ -387,6 +388,15 @@ class Gateway:
         if self.stopping.is_set():
             self.hurried.set()
         self.stopping.set()
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        most_queued=settings.max_queue_depth,
+        most_queued_per_owner=settings.max_queued_per_key,
+        most_running_per_owner=settings.max_running_per_key,
+        is_fair=settings.fair_share,
+    )
 
 
 def _come_back(job_id: str) -> errors.GatewayError:
