@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 #: Bytes of a body that are kept; of a larger one, its size and its digest.
-KEPT = 4 << 20
+KEPT = 16 << 20
 
 
 @dataclass

@@ -1,0 +1,488 @@
+"""Webhooks, sent over real connections to real receivers out of a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from aiohttp import web
+from standardwebhooks import Webhook
+from svix.webhooks import Webhook as SvixWebhook
+
+from gateway import errors, metrics
+from gateway.jobs.outbox import DeliveryState
+from gateway.webhooks import sender
+from gateway.webhooks.body import canonical
+from tests.contract.sending import GRAPH, SECRET, STATS, sending
+from tests.receivers import Receiver, receiving
+from tests.waiting import wait_until
+
+PENDING, DELIVERED, DEAD = DeliveryState
+PICTURE = bytes(range(256))
+LARGE = bytes(range(251)) * 20_000
+FAILED = {
+    "code": "execution_failed",
+    "message": "A node raised: é.",
+    "status": 500,
+    "hint": "Mend it.",
+    "node_id": "9",
+    "class_type": "SaveImage",
+}
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as found:
+        yield found
+
+
+def counted(outcome: str) -> float:
+    return float(metrics.deliveries_total.labels(outcome)._value.get())
+
+
+# What is said
+
+
+@pytest.mark.parametrize("content", [PICTURE, LARGE], ids=["small", "large"])
+async def test_a_success_arrives_whole_and_signed(
+    tmp_path: Path, receiver: Receiver, content: bytes
+) -> None:
+    async with sending(tmp_path) as stand:
+        files = {"a.png": content, "b.png": b""}
+        url = receiver.url()
+        job = await stand.over("mine", files=files, webhook_v2=url, metadata={"a": 1.0})
+        [delivery] = await stand.until(DELIVERED)
+        record = await stand.store.get("mine")
+
+    [call] = receiver.calls
+    assert record == job
+    told = Webhook(SECRET).verify(call.body, dict(call.headers))
+    SvixWebhook(SECRET).verify(call.body, dict(call.headers))
+    for library in (Webhook, SvixWebhook):
+        with pytest.raises(Exception, match="No matching signature"):
+            library(SECRET).verify(call.body + b" ", dict(call.headers))
+    assert call.headers["content-type"] == "application/json"
+    assert call.headers["content-length"] == str(call.size)
+    assert call.headers["user-agent"] == "comfy-gateway"
+    assert call.id == "mine"
+    assert list(told)[:2] == ["type", "timestamp"]
+    assert told["type"] == "prompt.complete"
+    assert told["timestamp"].endswith("Z")
+    assert (told["id"], told["status"], told["metadata"]) == ("mine", "ok", {"a": 1})
+    assert [base64.b64decode(image) for image in told["images"]] == [content, b""]
+    assert told["filenames"] == ["mine_a.png", "mine_b.png"]
+    assert told["outputs"][0]["url"] == "/jobs/mine/outputs/0"
+    assert (told["prompt"], told["stats"], told["warnings"]) == (GRAPH, STATS, ["a warning"])
+    assert canonical(told) == call.body
+    assert str(tmp_path) not in call.body.decode()
+    assert delivery.attempts[0].keys() == {"at", "status", "duration"}
+
+
+async def test_what_was_uploaded_is_told_by_its_url(tmp_path: Path, receiver: Receiver) -> None:
+    async with sending(tmp_path) as stand:
+        url = {"webhook_v2": receiver.url(), "webhook": receiver.url("/old")}
+        await stand.over("a", files={"a.png": b"gone"}, uploaded_to="s3://b/é.png", **url)
+        await stand.until(DELIVERED, 2)
+    assert receiver.heard()[0].json["images"] == ["s3://b/é.png"]
+    assert receiver.heard("/old")[0].json["image"] == "s3://b/é.png"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (FAILED, "prompt.failed"),
+        (errors.JobCancelled().to_dict(), "prompt.cancelled"),
+    ],
+)
+async def test_a_failure_says_why(
+    tmp_path: Path, receiver: Receiver, error: dict[str, Any], kind: str
+) -> None:
+    async with sending(tmp_path) as stand:
+        await stand.over("a", error=error, webhook_v2=receiver.url(), metadata={"of": "mine"})
+        await stand.until(DELIVERED)
+    [call] = receiver.calls
+    told = Webhook(SECRET).verify(call.body, dict(call.headers))
+    known = {key: value for key, value in error.items() if key not in ("message", "status")}
+    assert told.pop("timestamp")
+    assert told == {
+        "type": kind,
+        "id": "a",
+        "prompt": GRAPH,
+        "error": error["message"],
+        **known,
+        "metadata": {"of": "mine"},
+    }
+
+
+async def test_the_older_webhook_has_a_call_for_each_output(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    async with sending(tmp_path) as stand:
+        files = {"a.png": PICTURE, "b.png": LARGE}
+        await stand.over("a", files=files, webhook=receiver.url("/done"))
+        await stand.until(DELIVERED, 2)
+        await stand.over("b", error=FAILED, webhook=receiver.url("/failed"))
+        await stand.until(DELIVERED, 3)
+
+    done = sorted((call.json for call in receiver.heard("/done")), key=lambda one: one["filename"])
+    assert [list(one) for one in done] == [
+        ["event", "image", "id", "filename", "prompt", "stats"]
+    ] * 2
+    assert [base64.b64decode(one.pop("image")) for one in done] == [PICTURE, LARGE]
+    same = {"event": "output.complete", "id": "a", "prompt": GRAPH, "stats": STATS}
+    assert done == [{**same, "filename": f"a_{name}.png"} for name in "ab"]
+    [failed] = receiver.heard("/failed")
+    assert failed.json == {
+        "event": "prompt.failed",
+        "error": "A node raised: é.",
+        "id": "b",
+        "prompt": GRAPH,
+    }
+    assert not [name for call in receiver.calls for name in call.headers if "webhook" in name]
+
+
+async def test_without_a_secret_it_goes_unsigned(tmp_path: Path, receiver: Receiver) -> None:
+    async with sending(tmp_path, key=None) as stand:
+        await stand.over("a", webhook_v2=receiver.url())
+        await stand.until(DELIVERED)
+    [call] = receiver.calls
+    assert call.id == "a"
+    assert "webhook-signature" not in call.headers
+
+
+# What comes of it
+
+
+@pytest.mark.parametrize("status", [200, 204, 299])
+async def test_any_2xx_is_delivered(tmp_path: Path, receiver: Receiver, status: int) -> None:
+    receiver.on("/hook", receiver.says(status))
+    async with sending(tmp_path) as stand:
+        await stand.over("a", webhook_v2=receiver.url())
+        [delivery] = await stand.until(DELIVERED)
+    assert [call["status"] for call in delivery.attempts] == [status]
+
+
+async def test_anything_else_is_tried_again_under_the_same_id(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    elsewhere = receiver.url("/elsewhere")
+    receiver.on(
+        "/hook",
+        receiver.says(500),
+        receiver.says(404),
+        receiver.says(302, Location=elsewhere),
+        receiver.says(200),
+    )
+    before = counted("failed")
+    async with sending(tmp_path) as stand:
+        await stand.over("a", webhook_v2=receiver.url())
+        [delivery] = await stand.until(DELIVERED)
+    assert [call["status"] for call in delivery.attempts] == [500, 404, 302, 200]
+    assert "not followed" in delivery.attempts[2]["error"]
+    assert receiver.heard("/elsewhere") == []
+    assert {call.id for call in receiver.calls} == {"a"}
+    assert len({call.body for call in receiver.calls}) == 1
+    assert counted("failed") == before + 3
+
+
+async def test_after_the_last_attempt_it_is_a_dead_letter_that_can_be_replayed(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    receiver.on("/hook", receiver.says(500))
+    async with sending(tmp_path, attempts=3) as stand:
+        await stand.over("a", webhook_v2=receiver.url())
+        [dead] = await stand.until(DEAD)
+        receiver.on("/hook", receiver.says(500), receiver.says(200))
+        await stand.store.outbox.replay(dead.id)
+        [delivered] = await stand.until(DELIVERED)
+    assert [call["status"] for call in dead.attempts] == [500, 500, 500]
+    assert [call["status"] for call in delivered.attempts] == [500, 500, 500, 500, 200]
+    assert dead.next_at is None
+
+
+async def test_410_stops_at_once(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.on("/hook", receiver.says(410))
+    async with sending(tmp_path) as stand:
+        await stand.over("a", webhook_v2=receiver.url())
+        [dead] = await stand.until(DEAD)
+    [call] = dead.attempts
+    assert call["status"] == 410
+    assert "no more" in call["error"]
+    assert len(receiver.calls) == 1
+
+
+async def test_retry_after_is_heeded(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.on("/busy", receiver.says(429, Retry_After="500"))
+    receiver.on("/down", receiver.says(503, Retry_After="7200"))
+    receiver.on("/odd", receiver.says(500, Retry_After="500"))
+    async with sending(tmp_path, delays=(60,)) as stand:
+        pauses = {}
+        for path in ("/busy", "/down", "/odd"):
+            await stand.over(path[1:], webhook_v2=receiver.url(path))
+            found = await stand.until_tried()
+            assert found.next_at is not None
+            pauses[path] = found.next_at - time.time()
+    assert pauses["/busy"] == pytest.approx(500, abs=5)
+    assert pauses["/down"] == pytest.approx(3600, abs=5)
+    assert pauses["/odd"] == pytest.approx(60, abs=10)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("hangs", "no answer within 0.3 s"),
+        ("drips", "no answer within 0.3 s"),
+        ("hangs_up", "broke off"),
+    ],
+)
+async def test_who_does_not_answer_is_called_again(
+    tmp_path: Path, receiver: Receiver, behaviour: str, reason: str
+) -> None:
+    receiver.on("/hook", getattr(receiver, behaviour)(), receiver.says(200))
+    async with sending(tmp_path, silence_s=0.3) as stand:
+        await stand.over("a", webhook_v2=receiver.url())
+        [delivery] = await stand.until(DELIVERED)
+    first, second = delivery.attempts
+    assert reason in first["error"]
+    assert "status" not in first
+    assert first["duration"] < 1
+    assert second["status"] == 200
+    # A connection that is hung up on is no reason to call twice for one attempt.
+    assert len(receiver.begun) == 2
+
+
+async def test_a_slow_line_is_no_silence(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.on("/hook", receiver.is_slow(0.01))
+    async with sending(tmp_path, silence_s=0.4) as stand:
+        await stand.over("a", files={"a.mp4": LARGE}, webhook_v2=receiver.url())
+        [delivery] = await stand.until(DELIVERED)
+    assert delivery.attempts[0]["duration"] > 0.8
+
+
+@pytest.mark.parametrize("content", [PICTURE, LARGE], ids=["small", "large"])
+async def test_who_answers_before_it_has_heard_all_hears_the_rest(
+    tmp_path: Path, receiver: Receiver, content: bytes
+) -> None:
+    receiver.on("/hook", receiver.answers_first())
+    async with sending(tmp_path) as stand:
+        await stand.over("a", files={"a.png": content}, webhook_v2=receiver.url())
+        await stand.until(DELIVERED)
+    [call] = receiver.calls
+    assert Webhook(SECRET).verify(call.body, dict(call.headers))["id"] == "a"
+
+
+async def test_nobody_there(tmp_path: Path) -> None:
+    async with sending(tmp_path, attempts=2) as stand:
+        await stand.over("a", webhook_v2="http://127.0.0.1:9/hook?token=secret")
+        [dead] = await stand.until(DEAD)
+    assert ["no connection" in call["error"] for call in dead.attempts] == [True, True]
+    assert "secret" not in str(dead.attempts)
+
+
+async def test_the_guard_holds(tmp_path: Path, receiver: Receiver) -> None:
+    async with sending(tmp_path, attempts=1, allow=()) as stand:
+        await stand.over("a", webhook_v2=receiver.url())
+        [dead] = await stand.until(DEAD)
+    assert "public internet" in dead.attempts[0]["error"]
+    assert receiver.begun == []
+
+
+# The job's files
+
+
+async def test_a_file_that_is_gone_makes_a_dead_letter(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.on("/hook", receiver.says(500))
+    async with sending(tmp_path, delays=(3600,)) as stand:
+        await stand.over("a", files={"a.png": LARGE}, webhook_v2=receiver.url())
+        found = await stand.until_tried()
+        (tmp_path / "a_a.png").unlink()
+        await stand.store.outbox.replay(found.id)
+        [dead] = await stand.until(DEAD)
+    assert "gone" in dead.attempts[-1]["error"]
+    assert len(receiver.calls) == 1
+
+
+async def test_a_file_that_changes_while_it_is_sent_is_sent_again(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    changed = LARGE[::-1]
+
+    async def change(call: Any, request: Any) -> Any:
+        await request.content.read(1)
+        (tmp_path / "a_a.png").write_bytes(changed)
+        return await receiver.says(200)(call, request)
+
+    receiver.on("/hook", change, receiver.says(200))
+    async with sending(tmp_path) as stand:
+        await stand.over("a", files={"a.png": LARGE}, webhook_v2=receiver.url())
+        [delivery] = await stand.until(DELIVERED)
+    first, second = delivery.attempts
+    assert "changed" in first["error"]
+    [call] = receiver.calls
+    assert len(receiver.begun) == 2
+    told = Webhook(SECRET).verify(call.body, dict(call.headers))
+    assert base64.b64decode(told["images"][0]) == changed
+    assert second["status"] == 200
+
+
+async def test_a_job_that_is_deleted_meanwhile_is_no_harm(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    may_answer = asyncio.Event()
+    receiver.on("/hook", receiver.waits(may_answer))
+    async with sending(tmp_path) as stand:
+        await stand.over("a", webhook_v2=receiver.url())
+        await wait_until(lambda: receiver.calls, description="it was called")
+        await stand.store.delete("a")
+        may_answer.set()
+        await stand.over("b", webhook_v2=receiver.url("/other"))
+        await stand.until(DELIVERED)
+        assert [delivery.job_id for delivery in await stand.deliveries()] == ["b"]
+
+
+# Many at a time
+
+
+async def test_one_destination_has_four_calls_at_a_time(tmp_path: Path, receiver: Receiver) -> None:
+    may_answer = asyncio.Event()
+    receiver.on("/hook", receiver.waits(may_answer))
+    async with sending(tmp_path) as stand:
+        for number in range(9):
+            await stand.over(f"j{number}", webhook_v2=receiver.url())
+        await wait_until(lambda: receiver.now == 4, description="four calls run")
+        assert len(await stand.deliveries(PENDING)) == 9
+        may_answer.set()
+        await stand.until(DELIVERED, 9)
+    assert receiver.most_at_once == 4
+    assert len(receiver.calls) == 9
+
+
+async def test_a_dead_receiver_delays_no_other(tmp_path: Path, receiver: Receiver) -> None:
+    async with receiving() as dead, sending(tmp_path, silence_s=30) as stand:
+        dead.on("/hook", dead.hangs())
+        for number in range(100):
+            await stand.over(f"d{number}", webhook_v2=dead.url())
+        await wait_until(lambda: dead.now == 4, description="four calls hang")
+        began = time.monotonic()
+        for number in range(10):
+            await stand.over(f"j{number}", webhook_v2=receiver.url())
+        await stand.until(DELIVERED, 10)
+        assert time.monotonic() - began < 2
+        assert len(dead.begun) == 4
+
+
+async def test_a_call_waits_until_the_request_was_answered(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    answered = asyncio.Event()
+
+    async def wait(_: str) -> None:
+        await answered.wait()
+
+    async with sending(tmp_path, answered=wait) as stand:
+        await stand.over("a", webhook_v2=receiver.url())
+        await stand.over("b", webhook_v2=receiver.url())
+        assert receiver.begun == []
+        answered.set()
+        await stand.until(DELIVERED, 2)
+
+
+# The store, and the end
+
+
+async def test_while_the_store_is_locked_nothing_is_sent_twice(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "_BACK_OFF_S", 0.02)
+    may_answer = asyncio.Event()
+    receiver.on("/hook", receiver.waits(may_answer))
+    async with sending(tmp_path) as stand:
+        await stand.over("a", webhook_v2=receiver.url())
+        await wait_until(lambda: receiver.calls, description="it was called")
+        other = sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            may_answer.set()
+            await wait_until(lambda: not receiver.now, description="it was answered")
+            assert [one.attempts for one in await stand.deliveries()] == [[]]
+        finally:
+            other.close()
+        [delivery] = await stand.until(DELIVERED)
+    assert len(delivery.attempts) == 1
+    assert len(receiver.begun) == 1
+
+
+async def test_a_stop_lets_calls_end_and_keeps_the_others(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    may_answer = asyncio.Event()
+    receiver.on("/slow", receiver.waits(may_answer))
+    receiver.on("/dead", receiver.hangs())
+    async with sending(tmp_path, silence_s=30) as stand:
+        await stand.over("slow", webhook_v2=receiver.url("/slow"))
+        await stand.over("dead", webhook_v2=receiver.url("/dead"))
+        await wait_until(lambda: receiver.now == 2, description="both were called")
+        asyncio.get_running_loop().call_later(0.1, may_answer.set)
+        await stand.sender.finish()
+    receiver.on("/dead", receiver.says(200))
+    async with sending(tmp_path) as stand:
+        await stand.until(DELIVERED, 2)
+    assert len(receiver.heard("/slow")) == 1
+    assert len(receiver.heard("/dead")) == 2
+
+
+async def test_what_is_due_goes_out_at_a_stop(tmp_path: Path, receiver: Receiver) -> None:
+    async with sending(tmp_path) as stand:
+        for number in range(20):
+            await stand.over(f"j{number}", webhook_v2=receiver.url())
+        await stand.sender.finish()
+        assert len(await stand.deliveries(DELIVERED)) == 20
+
+
+async def test_through_a_proxy(tmp_path: Path, receiver: Receiver) -> None:
+    proxies = {"http": receiver.url("")}
+    async with sending(tmp_path, proxies=proxies, allow=("*",)) as stand:
+        await stand.over("a", webhook_v2="http://receiver.example/hook")
+        await stand.until(DELIVERED)
+    [call] = receiver.calls
+    assert call.headers["host"] == "receiver.example"
+
+
+async def test_memory_stays_flat_while_a_large_video_is_sent(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    process = psutil.Process()
+    seen: list[int] = []
+
+    async def watch(call: Any, request: Any) -> Any:
+        digest = hashlib.sha256()
+        while chunk := await request.content.read(1 << 20):
+            digest.update(chunk)
+            seen.append(process.memory_info().rss)
+        call.sha256 = digest.hexdigest()
+        receiver.calls.append(call)
+        return web.Response()
+
+    receiver.on("/hook", receiver.says(200), watch)
+    async with sending(tmp_path, silence_s=10) as stand:
+        # The first loads what is loaded once.
+        await stand.over("warm", files={"a.png": LARGE}, webhook_v2=receiver.url())
+        await stand.until(DELIVERED)
+        await stand.over("a", files={"a.mp4": b""}, webhook_v2=receiver.url("/none"))
+        await stand.until(DELIVERED, 2)
+        before = process.memory_info().rss
+        video = tmp_path / "v_a.mp4"
+        with video.open("wb") as file:
+            file.truncate(200 << 20)
+        await stand.over("v", sizes={"a.mp4": 200 << 20}, webhook_v2=receiver.url())
+        await stand.until(DELIVERED, 3)
+    assert len(seen) > 200
+    assert max(seen) - before < 30 << 20
