@@ -28,6 +28,7 @@ from gateway.config import Settings
 from gateway.delivery import Delivery
 from gateway.janitor import Janitor, Lifetimes
 from gateway.jobs import state_lock
+from gateway.jobs.events import Events
 from gateway.jobs.policy import Policy
 from gateway.jobs.store import Store, open_store
 from gateway.jobs.vault import Vault
@@ -41,6 +42,7 @@ from gateway.models.cache import Cache
 from gateway.models.library import Library
 from gateway.models.links import Links
 from gateway.models.resolver import Resolver
+from gateway.narration import Narration
 from gateway.preparation import Preparation
 from gateway.provisioning import Provisioning
 from gateway.recycling import Limits as RecyclingLimits
@@ -81,6 +83,7 @@ class Gateway:
     supervisor: Supervisor
     worker: Worker
     waiters: Waiters
+    live_events: Events
     provisioning: Provisioning
     recycling: Recycling
 
@@ -124,7 +127,12 @@ class Gateway:
             url = f"sqlite:{self.settings.state / 'jobs.db'}"
             self.store = await open_store(url, policy=_policy(self.settings))
             self.waiters = Waiters(self.store)
-            async with self._running(self.waiters.run(self.store.watch())):
+            self.live_events = Events()
+            async with (
+                self._running(self.waiters.run(self.store.watch())),
+                self._running(self.live_events.follow(self.store.watch())),
+                self._running(self.live_events.look(self.store)),
+            ):
                 yield
             await self.store.close()
 
@@ -207,6 +215,9 @@ class Gateway:
             Folders(settings.outputs, settings.inputs, settings.temp),
             prepend_filenames=settings.prepend_filenames,
         )
+        narration = Narration(self.live_events, self.events)
+        self.runner.narration = narration
+        self.comfy.on_status = narration.on_status
         self.warmup = WarmUp(settings, self.fetcher, self.resolver, self.runner)
         self.comfy.on_leftovers = lambda files: recovery.cleaning(
             self.background.spawn(self.runner.discard_leftovers(files))
@@ -225,6 +236,7 @@ class Gateway:
             self._resume,
         )
         self.runner.on_executed = self.recycling.ran
+        self.supervisor.on_line = self.comfy.heard
         self.supervisor.on_change(self._engine_changed)
         await self.supervisor.start()
         async with self._running(self._follow_child()), self._running(self._follow_manifest()):
@@ -265,6 +277,7 @@ class Gateway:
         return Parts(
             settings=self.settings,
             store=self.store,
+            events=self.live_events,
             waiters=self.waiters,
             vault=self.vault,
             inputs=self.inputs,
@@ -369,6 +382,7 @@ class Gateway:
         self.is_draining = True
         logger.info("draining")
         self.waiters.give_up(_come_back, keep=self.worker.running)
+        self.live_events.end(keep=self.worker.running)
         timeout = self.settings.drain_timeout_s
         draining = asyncio.create_task(self.worker.drain(timeout))
         hurry = asyncio.create_task(self.hurried.wait())
@@ -382,6 +396,7 @@ class Gateway:
         await asyncio.gather(draining, hurry, grace, return_exceptions=True)
         self.background.give_up()
         self.waiters.give_up(_come_back, keep=set())
+        self.live_events.end(keep=set())
 
     def on_signal(self) -> None:
         """First: drain. Second: do not wait for anything."""

@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway import errors, graph, metrics
-from gateway.comfy.attempt import Execution, FileRef, Progress
+from gateway import clock, errors, graph, metrics
+from gateway.comfy.attempt import Execution
+from gateway.comfy.observer import FileRef, Observer
 from gateway.comfy.recovery import Recovery
 from gateway.delivery import Delivery
+from gateway.jobs.events import Events
 from gateway.jobs.job import Job, ModelInput, Outcome, State
 from gateway.jobs.vault import Vault
 from gateway.media import outputs
+from gateway.narration import Narration, Narrator
 from gateway.preparation import Preparation
+from gateway.webhooks.system import Silence
 
 #: A node may report a file that was there before: it is deleted only when it is as new as the job.
 _CLOCK_SKEW_S = 60.0
@@ -65,35 +69,49 @@ class Runner:
         self._vault = vault
         self._folders = folders
         self._prepend = prepend_filenames
+        #: Who tells of jobs while they run.
+        self.narration = Narration(Events(), Silence())
         #: ComfyUI is done with a job, however that went.
         self.on_executed: Callable[[], None] = lambda: None
 
     async def run(self, job: Job, preparing: Awaitable[Prepared], callbacks: Callbacks) -> Outcome:
         """Return how the job ended well; every other end is an error of errors.py."""
+        narrator = self.narration.of(job, callbacks.progress, self._entry)
+        try:
+            outcome = await self._run(job, preparing, callbacks, narrator)
+        finally:
+            narrator.close()
+        narrator.delivered(outcome.result["outputs"])
+        return outcome
+
+    async def _run(
+        self, job: Job, preparing: Awaitable[Prepared], callbacks: Callbacks, narrator: Narrator
+    ) -> Outcome:
         if job.result:
             # The GPU had done its part before the gateway was stopped.
-            return await self._delivery.run(job, _resumed(job), time.time(), callbacks.delivering)
-        claimed_at = time.time()
+            return await self._delivery.run(job, _resumed(job), clock.now(), callbacks.delivering)
+        claimed_at = clock.now()
         metrics.queue_seconds.observe(claimed_at - job.created_at)
         prepared = await preparing
         # While it waited for its turn, weights may have been evicted: now they stay.
         given = self._vault.of(job).credentials
         names = await self._preparation.secure(job.models, given, job.id)
         workflow = self._bind(job, graph.with_inputs(prepared.workflow, names))
-        sent_at = time.time()
+        sent_at = clock.now()
         try:
-            execution = await self._execute(job, workflow, callbacks)
+            execution = await self._execute(job, workflow, callbacks, narrator)
         finally:
             # What is delivered, or goes back to the queue, keeps no other job from its weights.
             self._preparation.release_weights(job.id)
             self.on_executed()
-        done_at = time.time()
+        done_at = clock.now()
         metrics.execute_seconds.observe(done_at - sent_at)
         try:
             collected = await self._collect(job, workflow, execution)
         except errors.OutputMissing:
             await self.discard_leftovers(execution.files)
             raise
+        narrator.collected(execution.files, collected.result["outputs"])
         collected.result["stats"] |= {
             "queue_time": _ms(max(0.0, claimed_at - job.created_at)),
             "preprocess_time": _ms(prepared.seconds),
@@ -107,6 +125,8 @@ class Runner:
             return Prepared(job.graph, 0.0)
         began = time.monotonic()
         given = self._vault.of(job).credentials
+        if not self._preparation.is_at_hand(job.graph, job.models, given):
+            self.narration.fetching(job)
         workflow = await self._preparation.run(job.graph, job.models, given, job.id)
         seconds = time.monotonic() - began
         metrics.prepare_seconds.observe(seconds)
@@ -123,14 +143,16 @@ class Runner:
         own = graph.with_prefixes(workflow, job.id, prepend=self._prepend)
         return graph.made_unique(own, job.id, self._comfy.catalog.output_classes)
 
-    async def _execute(self, job: Job, workflow: graph.Graph, callbacks: Callbacks) -> Execution:
+    async def _execute(
+        self, job: Job, workflow: graph.Graph, callbacks: Callbacks, observer: Observer
+    ) -> Execution:
         extra_data = self._vault.of(job).extra_data
-        tell = _Teller(callbacks.progress)
 
         async def once(given: graph.Graph, prompt_id: str) -> Execution:
             callbacks.progress({"prompt_id": prompt_id})
             callbacks.sending()
-            return await self._comfy.execute(given, extra_data, tell, prompt_id)
+            observer.on_run()
+            return await self._comfy.execute(given, extra_data, observer, prompt_id)
 
         return await self._recovery.run(workflow, once)
 
@@ -163,18 +185,19 @@ class Runner:
         )
 
     def _described(self, files: list[FileRef]) -> list[dict[str, Any]]:
-        found = []
-        for index, ref in enumerate(files):
-            path = self._locate(ref)
-            entry = {
-                "index": index,
-                "node_id": ref.node_id,
-                "filename": path.name,
-                "type": ref.type,
-                "path": str(path),
-            }
-            found.append({**entry, **vars(outputs.described(path))})
-        return found
+        return [self._entry(index, ref) for index, ref in enumerate(files)]
+
+    def _entry(self, index: int | None, ref: FileRef) -> dict[str, Any]:
+        """Describe an output, without an index when it has none yet; it touches the disk."""
+        path = self._locate(ref)
+        return {
+            **({} if index is None else {"index": index}),
+            "node_id": ref.node_id,
+            "filename": path.name,
+            "type": ref.type,
+            "path": str(path),
+            **vars(outputs.described(path)),
+        }
 
     async def discard(self, job: Job) -> None:
         """Delete the files of a job that is over; what was there before it stays."""
@@ -196,7 +219,7 @@ class Runner:
             with contextlib.suppress(errors.OutputMissing):
                 path = await asyncio.to_thread(self._locate, ref)
                 if ref.type in ("output", "temp"):
-                    await asyncio.to_thread(self._remove, [path], "\0", time.time() - _RECENT_S)
+                    await asyncio.to_thread(self._remove, [path], "\0", clock.now() - _RECENT_S)
 
     def _locate(self, ref: FileRef) -> Path:
         return outputs.locate(self._folders, ref.filename, ref.subfolder, ref.type)
@@ -209,7 +232,7 @@ class Runner:
             graph=workflow,
             models=models,
             fingerprint="",
-            created_at=time.time(),
+            created_at=clock.now(),
         )
         try:
             await self._warm_up(job)
@@ -221,26 +244,8 @@ class Runner:
         names = await self._preparation.secure(job.models, [], job.id)
         workflow = self._bind(job, graph.with_inputs(prepared, names))
         callbacks = Callbacks(lambda _: None, lambda: None, _nothing)
-        execution = await self._execute(job, workflow, callbacks)
+        execution = await self._execute(job, workflow, callbacks, Observer())
         await self.discard(_replaced(job, await self._collect(job, workflow, execution)))
-
-
-class _Teller:
-    """Passes progress on, and when ComfyUI began."""
-
-    def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
-        self._tell = tell
-        self._started_at: float | None = None
-        self._value = 0.0
-
-    def __call__(self, progress: Progress) -> None:
-        if self._started_at is None:
-            self._started_at = time.time()
-        # A run that is tried again begins at 0, and what callers see never goes back.
-        self._value = max(self._value, progress.value)
-        known = {**vars(progress), "value": self._value}
-        shown = {key: value for key, value in known.items() if value is not None}
-        self._tell({"progress": shown, "started_at": self._started_at})
 
 
 def _is_newer(path: Path, since: float) -> bool:

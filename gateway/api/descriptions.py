@@ -134,6 +134,17 @@ OPERATIONS: dict[tuple[str, str], Told] = {
         _UNKNOWN,
         description="202 when the job is asked to end; 200 when it was over already.",
     ),
+    ("GET", "/jobs/{id}/events"): Told(
+        {200: "text/event-stream", 204: None},
+        (*_UNKNOWN, errors.InvalidRequest),
+        parameters=[
+            ("previews", "query", "boolean", "Pictures of the progress too, at most two a second."),
+            ("Last-Event-ID", "header", "string", "The last `id` heard: go on from there."),
+            ("last_event_id", "query", "string", "The same, where no header can be sent."),
+        ],
+        description="`state`, `progress`, `preview`, `output` and `log`; the terminal `state` is "
+        "the last, then the stream ends. 204 to a reader that has heard that already.",
+    ),
     ("GET", "/jobs/{id}/outputs/{name}"): Told(
         {200: _BYTES, 206: _BYTES},
         (*_UNKNOWN, errors.OutputNotFound, errors.RangeNotSatisfiable),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -24,7 +25,7 @@ async def list_jobs(request: web.Request) -> web.Response:
     jobs, following = await parts.store.list(
         state=paging.state(query, State), limit=paging.limit(query), cursor=paging.cursor(query)
     )
-    body: dict[str, Any] = {"jobs": [await _record(parts, job) for job in jobs]}
+    body: dict[str, Any] = {"jobs": await _records(parts, jobs)}
     if following is not None:
         body["next_cursor"] = following
     return json_response(body)
@@ -33,12 +34,16 @@ async def list_jobs(request: web.Request) -> web.Response:
 async def get_job(request: web.Request) -> web.Response:
     """Return one job."""
     parts = request.app[PARTS]
-    return json_response(await _record(parts, await _job(request)))
+    return json_response((await _records(parts, [await _job(request)]))[0])
 
 
 async def get_output(request: web.Request) -> web.StreamResponse:
     """Return one file of a job, with ranges."""
-    return pictures.output(await _job(request), request.match_info["name"])
+    job = await _job(request)
+    if not job.result:
+        # ComfyUI has not finished, and some of its files are there.
+        job = replace(job, result={"outputs": request.app[PARTS].events.outputs(job.id)})
+    return pictures.output(job, request.match_info["name"])
 
 
 async def cancel_job(request: web.Request) -> web.Response:
@@ -86,7 +91,7 @@ async def _job(request: web.Request) -> Job:
     return job
 
 
-async def _record(parts: Parts, job: Job) -> dict[str, Any]:
-    queued = job.state is State.QUEUED
-    position = await parts.store.position(job) if queued else None
-    return answer.record(job, parts.store.progress_of(job.id), position)
+async def _records(parts: Parts, jobs: list[Job]) -> list[dict[str, Any]]:
+    places = await parts.store.places(jobs)
+    progress = parts.store.progress_of
+    return [answer.record(job, progress(job.id), places.get(job.id)) for job in jobs]

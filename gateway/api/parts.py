@@ -15,6 +15,7 @@ from gateway.api.standing import Health
 from gateway.comfy.folders import ModelFolders
 from gateway.comfy.nodes import Catalog
 from gateway.config import Settings
+from gateway.jobs.events import Events
 from gateway.jobs.job import Job
 from gateway.jobs.store import Store
 from gateway.jobs.vault import Vault
@@ -71,6 +72,7 @@ class Parts:
 
     settings: Settings
     store: Store
+    events: Events
     waiters: Waiters
     vault: Vault
     inputs: Inputs

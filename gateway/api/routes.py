@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.api import docs, jobs, models, operations, prompt, webhooks
+from gateway.api import docs, events, jobs, models, operations, prompt, webhooks
 from gateway.api.middleware import Handler
 
 
@@ -26,6 +26,7 @@ TABLE = (
     Route("GET", "/jobs/{id}", jobs.get_job),
     Route("DELETE", "/jobs/{id}", jobs.delete_job),
     Route("POST", "/jobs/{id}/cancel", jobs.cancel_job),
+    Route("GET", "/jobs/{id}/events", events.get_events),
     Route("GET", "/jobs/{id}/outputs/{name}", jobs.get_output),
     Route("GET", "/models", models.list_models),
     Route("POST", "/download", models.post_download),

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway import errors, graph
-from gateway.comfy.events import Frame
+from gateway.comfy.events import Frame, Preview
+from gateway.comfy.observer import FileRef, Observer, Progress
 
 _PATH = re.compile(r'File "([^"]+)"')
 _FOLDER = re.compile(r"(?:/[^\s'\"/]+)+/(?=[^\s'\"/]+)")
-
-
-@dataclass(frozen=True)
-class FileRef:
-    """A file as ComfyUI reports it."""
-
-    node_id: str
-    filename: str
-    subfolder: str
-    type: str
 
 
 @dataclass(frozen=True)
@@ -41,31 +33,20 @@ class Execution:
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far an attempt is; `value` is 0 to 1 of the whole and never goes back."""
-
-    value: float
-    node: str | None
-    class_type: str | None
-    nodes_done: int
-    nodes_total: int
-    step: float | None = None
-    steps: float | None = None
-
-
 @dataclass
 class Attempt:
     """Collects the frames of one prompt_id; `over` is set when ComfyUI is done with it."""
 
     prompt_id: str
     workflow: graph.Graph
-    on_progress: Callable[[Progress], None]
+    observer: Observer
     on_node: Callable[[str, float], None]
     result: asyncio.Future[Execution]
     over: asyncio.Event = field(default_factory=asyncio.Event)
     started: bool = False
     node_errors: dict[str, Any] = field(default_factory=dict)
+    #: Nodes of output classes: until they are done, files may come to stand before others.
+    output_nodes: frozenset[str] = frozenset()
     last_change: float = field(default_factory=time.monotonic)
     is_missing: bool = False
     #: Frames were missed while the connection was down: only /history knows all outputs.
@@ -73,6 +54,8 @@ class Attempt:
     _outputs: dict[str, Any] = field(default_factory=dict)
     _cached: list[str] = field(default_factory=list)
     _done: set[str] = field(default_factory=set)
+    #: Nodes that made others at run time, which report under their name.
+    _grown: set[str] = field(default_factory=set)
     _starts: dict[str, float] = field(default_factory=dict)
     _start: float = 0.0
     _node: str | None = None
@@ -85,6 +68,11 @@ class Attempt:
         handler = _HANDLERS.get(frame.type)
         if handler is not None:
             handler(self, frame.data)
+        self.observer.on_frame(frame)
+
+    def take_preview(self, preview: Preview) -> None:
+        """Take a picture of the progress; an old core does not say of which node."""
+        self.observer.on_preview(replace(preview, node_id=preview.node_id or self._node))
 
     def _execution_start(self, data: dict[str, Any]) -> None:
         self.started = True
@@ -116,9 +104,12 @@ class Attempt:
         node = data.get("display_node")
         if not isinstance(node, str) or node not in self.workflow:
             node = str(data.get("node"))
+        elif node != data.get("node"):
+            self._grown.add(node)
         self._done.add(node)
         self._keep(node, data.get("output"))
         self._report()
+        self._report_files()
 
     def _keep(self, node: str, output: Any) -> None:
         if isinstance(output, dict):
@@ -192,7 +183,22 @@ class Attempt:
         self._value = max(self._value, min((done + part) / total, 1.0))
         node = self._node
         class_type = self.workflow.get(node, {}).get("class_type") if node else None
-        self.on_progress(Progress(self._value, node, class_type, done, total, step, steps))
+        self.observer.on_progress(Progress(self._value, node, class_type, done, total, step, steps))
+
+    def _report_files(self) -> None:
+        files = self.files()
+        if files:
+            self.observer.on_files(files, _settled(files, self.workflow, self._open()))
+
+    def _open(self) -> set[str]:
+        """Return the nodes that may still report files."""
+        return {*(self.output_nodes - self._done), *self._grown}
+
+
+def _settled(files: list[FileRef], workflow: graph.Graph, may_report: set[str]) -> int:
+    """Return how many of the first files will keep their place."""
+    sure = set(itertools.takewhile(lambda node: node not in may_report, workflow))
+    return sum(1 for _ in itertools.takewhile(lambda ref: ref.node_id in sure, files))
 
 
 _HANDLERS: dict[str, Callable[[Attempt, dict[str, Any]], None]] = {

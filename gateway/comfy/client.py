@@ -16,9 +16,10 @@ import orjson
 
 from gateway import errors, graph, metrics
 from gateway.comfy import events
-from gateway.comfy.attempt import Attempt, Execution, FileRef, Progress
+from gateway.comfy.attempt import Attempt, Execution
 from gateway.comfy.calls import Calls
 from gateway.comfy.nodes import Catalog
+from gateway.comfy.observer import FileRef, Observer
 from gateway.comfy.refusal import refused, without_tracebacks
 from gateway.log import logger
 
@@ -31,6 +32,7 @@ _FORGET_MOST = 200
 
 #: Frames that are kept for a prompt whose name is not known yet.
 _EARLY_FRAMES = 1000
+_LATELY = 16
 
 
 class Comfy:
@@ -64,6 +66,10 @@ class Comfy:
         self._alive_at = time.monotonic()
         self.on_free: Callable[[], None] = lambda: None
         self.on_leftovers: Callable[[list[FileRef]], None] = lambda _: None
+        #: Who heard of the prompts that were settled last: their very last frame is yet to come.
+        self._lately: dict[str, Observer] = {}
+        #: Frames that are of no prompt.
+        self.on_status: Callable[[events.Frame], None] = lambda _: None
 
     @property
     def is_connected(self) -> bool:
@@ -127,7 +133,7 @@ class Comfy:
         self,
         workflow: graph.Graph,
         extra_data: dict[str, Any],
-        on_progress: Callable[[Progress], None],
+        observer: Observer,
         prompt_id: str,
     ) -> Execution:
         """Run a graph and return what it produced.
@@ -137,7 +143,12 @@ class Comfy:
         """
         loop = asyncio.get_running_loop()
         attempt = Attempt(
-            prompt_id, workflow, on_progress, metrics.observe_node, loop.create_future()
+            prompt_id,
+            workflow,
+            observer,
+            metrics.observe_node,
+            loop.create_future(),
+            output_nodes=self.catalog.output_nodes(workflow),
         )
         if not self._connected.is_set():
             raise errors.EngineLost("ComfyUI is not connected.", started=False)
@@ -247,6 +258,9 @@ class Comfy:
     def _settled(self, attempt: Attempt) -> None:
         if self._attempts.pop(attempt.prompt_id, None) is not None:
             self._to_forget.append(attempt.prompt_id)
+            self._lately[attempt.prompt_id] = attempt.observer
+            if len(self._lately) > _LATELY:
+                del self._lately[next(iter(self._lately))]
             self._leave(attempt)
             self.on_free()
 
@@ -284,13 +298,29 @@ class Comfy:
                 frame = events.parse_text(message.data)
                 if frame is not None:
                     self._take(frame)
-            elif message.type is aiohttp.WSMsgType.BINARY and self._running in self._attempts:
-                self._attempts[self._running].last_change = time.monotonic()
-                self._alive_at = time.monotonic()
+            elif message.type is aiohttp.WSMsgType.BINARY:
+                self._take_binary(message.data)
+
+    def _take_binary(self, data: bytes) -> None:
+        attempt = self._attempts.get(self._running or "")
+        if attempt is None:
+            return
+        attempt.last_change = self._alive_at = time.monotonic()
+        if attempt.observer.wants_previews:
+            preview = events.parse_binary(data)
+            if preview is not None and preview.prompt_id in (None, attempt.prompt_id):
+                attempt.take_preview(preview)
+
+    def heard(self, line: str) -> None:
+        """Take a line that ComfyUI wrote: it is of the prompt that runs."""
+        attempt = self._attempts.get(self._running or "")
+        if attempt is not None and not attempt.over.is_set():
+            attempt.observer.on_line(line)
 
     def _take(self, frame: events.Frame) -> None:
         prompt_id = frame.prompt_id
         if prompt_id is None:
+            self.on_status(frame)
             return
         self._alive_at = time.monotonic()
         if frame.type == "execution_start":
@@ -299,6 +329,8 @@ class Comfy:
         if attempt is None and self._sending:
             self._early.append(frame)
         if attempt is None:
+            if prompt_id in self._lately:
+                self._lately[prompt_id].on_frame(frame)
             return
         attempt.take(frame)
         if attempt.over.is_set() and not attempt.result.done():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -20,6 +20,8 @@ class Frame:
 
     type: str
     data: dict[str, Any]
+    #: All of it, as it came.
+    whole: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def prompt_id(self) -> str | None:
@@ -47,7 +49,24 @@ def parse_text(text: str) -> Frame | None:
     if not isinstance(found, dict) or not isinstance(found.get("type"), str):
         return None
     data = found.get("data")
-    return Frame(found["type"], data if isinstance(data, dict) else {})
+    return Frame(found["type"], data if isinstance(data, dict) else {}, found)
+
+
+def renamed(frame: Frame, job_id: str) -> dict[str, Any]:
+    """Return a whole frame with the caller's name for the job in place of ComfyUI's."""
+    data = dict(frame.data)
+    if "prompt_id" in data:
+        data["prompt_id"] = job_id
+    nodes = data.get("nodes")
+    if isinstance(nodes, dict):
+        data["nodes"] = {node: _named(entry, job_id) for node, entry in nodes.items()}
+    return {**frame.whole, "data": data}
+
+
+def _named(entry: Any, job_id: str) -> Any:
+    if isinstance(entry, dict) and "prompt_id" in entry:
+        return {**entry, "prompt_id": job_id}
+    return entry
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -76,6 +76,15 @@ class Catalog:
         """Names of the classes that end a graph."""
         return {name for name, found in self._classes.items() if found.is_output}
 
+    def output_nodes(self, workflow: graph.Graph) -> frozenset[str]:
+        """Return the nodes that end a graph."""
+        found = self._classes
+        return frozenset(
+            node_id
+            for node_id, node in workflow.items()
+            if (known := found.get(node["class_type"])) is not None and known.is_output
+        )
+
     def get(self, name: str) -> NodeClass | None:
         """Return a class, or None when this ComfyUI lacks it."""
         return self._classes.get(name)

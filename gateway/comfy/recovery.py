@@ -16,6 +16,7 @@ from gateway.comfy import troubles
 from gateway.comfy.attempt import Execution
 from gateway.comfy.calls import Calls
 from gateway.comfy.client import Comfy
+from gateway.comfy.observer import Observer
 from gateway.comfy.troubles import Trouble
 from gateway.log import logger
 
@@ -108,7 +109,7 @@ class Recovery:
             await self._calls.json("POST", "/free", wish)
         # Whatever becomes of it, ComfyUI has taken it up.
         with contextlib.suppress(errors.JobFailed, errors.InvalidGraph, errors.NoOutput):
-            breath = self.comfy.execute(_BREATH, {}, lambda _: None, str(uuid.uuid4()))
+            breath = self.comfy.execute(_BREATH, {}, Observer(), str(uuid.uuid4()))
             execution = await self._watched(breath, failure)
             self.comfy.on_leftovers(execution.files)
 

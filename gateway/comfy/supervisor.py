@@ -67,6 +67,8 @@ class Supervisor:
         self._on_restart = on_restart
         self._install = install
         self._listeners: list[Callable[[Snapshot], None]] = []
+        #: Hears each line that ComfyUI writes.
+        self.on_line: Callable[[str], None] = lambda _: None
         #: What is asked, and of which run; None = whichever.
         self._mailbox: asyncio.Queue[tuple[int | None, _Act, tuple[Any, ...]]] = asyncio.Queue()
         self._owner: asyncio.Task[None] | None = None
@@ -185,7 +187,7 @@ class Supervisor:
             env=process.environment(
                 os.environ, command.variables(settings), import_gateway=is_embedded
             ),
-            on_line=_log_line,
+            on_line=self._on_line,
         )
 
     async def _wait_for_port(self, number: int) -> None:
@@ -280,6 +282,10 @@ class Supervisor:
             listener(now)
 
     # Beside the owner: they look, and ask
+
+    def _on_line(self, line: str) -> None:
+        logger.info(line, source="comfyui")
+        self.on_line(line)
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -399,7 +405,3 @@ def _told(failure: Exception) -> str:
     if isinstance(failure, errors.GatewayError):
         return failure.message.rstrip(".")
     return str(failure) or type(failure).__name__
-
-
-def _log_line(line: str) -> None:
-    logger.info(line, source="comfyui")

@@ -51,7 +51,8 @@ class Reader:
         self.on_news = on_news
         #: The newest event that was taken; None when it has yet to hear how things stand.
         self.cursor = last_id if last_id is not None and channel.has_heard(last_id) else None
-        self._is_dismissed = False
+        #: The stream ends before the job does.
+        self.is_dismissed = False
 
     def take(self) -> bytes:
         """Return all that is new to this reader; empty when nothing is."""
@@ -62,14 +63,18 @@ class Reader:
 
     def dismiss(self) -> None:
         """End the stream before the job's end."""
-        self._is_dismissed = True
+        self.is_dismissed = True
         self.on_news()
 
     @property
+    def is_told(self) -> bool:
+        """Whether the job is over, and this reader has taken all of it."""
+        return self.channel.is_over and self.cursor == self.channel.last_id
+
+    @property
     def is_over(self) -> bool:
-        """Whether nothing will come after what was taken."""
-        is_told = self.channel.is_over and self.cursor == self.channel.last_id
-        return self._is_dismissed or is_told
+        """Whether the stream is to end."""
+        return self.is_dismissed or self.is_told
 
 
 class Channel:

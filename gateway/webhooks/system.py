@@ -1,14 +1,12 @@
-"""System events: what happens to files, told to the operator's own address; best effort."""
+"""System events: what happens to files and in ComfyUI, told to the operator's own address."""
 
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import stamina
@@ -19,11 +17,10 @@ from gateway.log import logger
 from gateway.setting_values import STORAGE_EVENTS
 from gateway.storage import address
 from gateway.storage.failures import TransferFailed
+from gateway.webhooks.backlog import Backlog, Waiting
 from gateway.webhooks.body import canonical
 from gateway.webhooks.signature import Signer
 
-#: Events that wait for their turn; the oldest makes room.
-CAPACITY = 1000
 _ATTEMPTS = 3
 _SILENCE_S = 15.0
 _LAST_WORDS_S = 3.0
@@ -40,7 +37,11 @@ class Http(Protocol):
 class Notifier(Protocol):
     """Who is told of events."""
 
-    def notify(self, name: str, data: Mapping[str, Any]) -> None:
+    def wants(self, name: str) -> bool:
+        """Whether an event of this name is sent."""
+        ...
+
+    def notify(self, name: str, data: Mapping[str, Any], job_id: str | None = None) -> None:
         """Tell of one; never waits, never raises."""
         ...
 
@@ -48,14 +49,12 @@ class Notifier(Protocol):
 class Silence:
     """Nobody wants to hear."""
 
-    def notify(self, name: str, data: Mapping[str, Any]) -> None:
+    def wants(self, name: str) -> bool:
+        """Return that it is not."""
+        return False
+
+    def notify(self, name: str, data: Mapping[str, Any], job_id: str | None = None) -> None:
         """Do nothing."""
-
-
-@dataclass(frozen=True)
-class _Event:
-    name: str
-    data: Mapping[str, Any]
 
 
 class _Refused(Exception):
@@ -78,7 +77,7 @@ class SystemEvents:
         self._signer = Signer(settings.webhook_key)
         self._http = http
         self._pause_s = pause_s
-        self._waiting: collections.deque[_Event] = collections.deque()
+        self._backlog = Backlog()
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -104,14 +103,17 @@ class SystemEvents:
             with contextlib.suppress(asyncio.CancelledError):
                 await sending
 
-    def notify(self, name: str, data: Mapping[str, Any]) -> None:
-        """Put an event into the queue, when its name is wanted."""
-        if not self._wanted & {name, "all"}:
+    def wants(self, name: str) -> bool:
+        """Whether an event of this name is sent."""
+        return bool(self._wanted & {name, "all"})
+
+    def notify(self, name: str, data: Mapping[str, Any], job_id: str | None = None) -> None:
+        """Put an event into its job's queue, when its name is wanted."""
+        if not self.wants(name):
             return
-        if len(self._waiting) >= CAPACITY:
-            self._waiting.popleft()
-            metrics.system_events_total.labels("dropped").inc()
-        self._waiting.append(_Event(name, data))
+        dropped = self._backlog.put(Waiting(name, data), job_id)
+        if dropped:
+            metrics.system_events_total.labels("dropped").inc(dropped)
         self._idle.clear()
         self._changed.set()
 
@@ -122,13 +124,13 @@ class SystemEvents:
     async def run(self) -> None:
         """Send what comes, until cancelled."""
         while True:
-            while self._waiting:
-                await self._deliver(self._waiting.popleft())
+            while self._backlog:
+                await self._deliver(self._backlog.take())
             self._idle.set()
             await self._changed.wait()
             self._changed.clear()
 
-    async def _deliver(self, event: _Event) -> None:
+    async def _deliver(self, event: Waiting) -> None:
         try:
             await self._tried(self._body(event))
         except _EXPECTED as failure:
@@ -146,7 +148,7 @@ class SystemEvents:
         else:
             metrics.system_events_total.labels("delivered").inc()
 
-    def _body(self, event: _Event) -> bytes:
+    def _body(self, event: Waiting) -> bytes:
         room = "storage" if event.name in STORAGE_EVENTS else "comfy"
         told = {"event": f"{room}.{event.name}", "data": event.data, "metadata": self._metadata}
         return canonical(told)

@@ -17,7 +17,7 @@ from gateway import metrics
 from gateway.config import Settings
 from gateway.storage.guard import NetworkGuard
 from gateway.storage.http import HttpProvider
-from gateway.webhooks import system
+from gateway.webhooks import backlog
 from gateway.webhooks.system import Notifier, Silence, SystemEvents
 from tests.listening import listening
 from tests.waiting import wait_until
@@ -158,7 +158,7 @@ async def test_the_guard_holds_for_events_too(receiver: Receiver) -> None:
 async def test_a_slow_receiver_is_in_nobodys_way(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system, "CAPACITY", 2)
+    monkeypatch.setattr(backlog, "CAPACITY", 2)
     receiver.may_answer.clear()
     before = counted("dropped")
     async with opened(receiver.url, "all") as events:

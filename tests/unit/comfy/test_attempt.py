@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from gateway import errors
 from gateway.comfy import attempt as attempts
-from gateway.comfy.attempt import Attempt, Execution, FileRef, Progress
-from gateway.comfy.events import Frame
+from gateway.comfy.attempt import Attempt, Execution
+from gateway.comfy.events import Frame, Preview
+from gateway.comfy.observer import FileRef, Observer, Progress
 
 WORKFLOW = {
     "1": {"class_type": "Load"},
@@ -24,6 +25,22 @@ WORKFLOW = {
 Told = tuple[Attempt, list[Progress], list[str]]
 
 
+class Listening(Observer):
+    def __init__(self, told: list[Progress]) -> None:
+        self.told = told
+        self.files: list[tuple[list[str], int]] = []
+        self.previews: list[Preview] = []
+
+    def on_progress(self, progress: Progress) -> None:
+        self.told.append(progress)
+
+    def on_files(self, files: list[FileRef], settled: int) -> None:
+        self.files.append(([ref.filename for ref in files], settled))
+
+    def on_preview(self, preview: Preview) -> None:
+        self.previews.append(preview)
+
+
 def begin() -> Told:
     progress: list[Progress] = []
     classes: list[str] = []
@@ -31,7 +48,7 @@ def begin() -> Told:
     result: asyncio.Future[Execution] = loop.create_future()
     loop.close()
     made = Attempt(
-        "p", WORKFLOW, progress.append, lambda class_type, _: classes.append(class_type), result
+        "p", WORKFLOW, Listening(progress), lambda class_type, _: classes.append(class_type), result
     )
     return made, progress, classes
 
