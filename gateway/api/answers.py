@@ -130,6 +130,13 @@ class JobError(BaseModel):
 JobState = Literal["queued", "running", "delivering", "succeeded", "failed", "cancelled"]
 
 
+class Estimate(BaseModel):
+    """What a queued job may expect, from what jobs of its shape took lately; seconds."""
+
+    wait: float = Field(description="Until it starts.")
+    duration: float = Field(description="That it keeps ComfyUI then.")
+
+
 class JobAnswer(BaseModel):
     """`GET /jobs/{id}`."""
 
@@ -138,6 +145,7 @@ class JobAnswer(BaseModel):
     phase: Literal["preparing"] | None = None
     attempt: int
     position: int | None = None
+    estimate: Estimate | None = Field(None, description="While it is queued, once known.")
     priority: int
     metadata: dict[str, Any] | None = None
     created_at: str

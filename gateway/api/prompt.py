@@ -154,7 +154,7 @@ def _check_same(job: Job, asked: Asked) -> None:
 
 async def _accept(parts: Parts, asked: Asked, job_id: str, respond_async: bool) -> Job:
     """Check a new request, and make it ours."""
-    await _check_room(parts)
+    await _check_room(parts, asked.owner)
     _check_options(asked.request)
     _check_webhooks(parts, asked.request)
     fields, own = _check_destination(parts, asked)
@@ -164,11 +164,13 @@ async def _accept(parts: Parts, asked: Asked, job_id: str, respond_async: bool) 
     credentials = [*asked.request.credentials, *admitted.credentials, *own]
     secrets = Secrets(credentials, asked.request.extra_data)
     timeout = asked.request.timeout
+    held = {*admitted.made, *parts.inputs.named_in(admitted.workflow)}
     job = Job(
         id=job_id,
         request={key: value for key, value in fields.items() if key not in _NOT_ECHOED},
         graph=admitted.workflow,
         models=admitted.models,
+        inputs=sorted(held),
         fingerprint=asked.fingerprint,
         created_at=asked.received_at,
         priority=asked.request.priority,
@@ -182,8 +184,8 @@ async def _accept(parts: Parts, asked: Asked, job_id: str, respond_async: bool) 
     )
     # Before the job is put: a worker may claim it at once.
     parts.vault.put(job_id, secrets)
-    parts.inputs.hold(job_id, admitted.made)
-    stored = job
+    parts.inputs.hold(job_id, held)
+    stored: Job | None = None
     try:
         stored = await parts.store.put(job, durable=not job.is_anonymous)
         _check_same(stored, asked)
@@ -230,19 +232,13 @@ def _echo(asked: Asked) -> dict[str, Any]:
     return {key: value for key, value in asked.body.items() if key in fields}
 
 
-async def _check_room(parts: Parts) -> None:
+async def _check_room(parts: Parts, owner: str | None) -> None:
+    """Refuse before anything is done for the request; `put` looks once more."""
     standing = parts.health.standing()
     if not standing.accepts:
         kind = errors.Draining if standing.reason == "draining" else errors.NotReady
         raise kind(standing.detail, retry_after=standing.retry_after, reason=standing.reason)
-    limit = parts.settings.max_queue_depth
-    if limit:
-        waiting = (await parts.store.depth())[State.QUEUED]
-        if waiting >= limit:
-            raise errors.QueueFull(
-                f"{waiting} jobs are queued (MAX_QUEUE_DEPTH={limit}); try again later.",
-                retry_after=standing.retry_after,
-            )
+    await parts.store.check_room(owner)
 
 
 async def _again(parts: Parts, job: Job) -> Job:

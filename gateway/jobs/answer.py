@@ -14,6 +14,7 @@ import orjson
 import pybase64
 
 from gateway import graph
+from gateway.jobs.estimate import Estimate, Place
 from gateway.jobs.job import Job, State
 
 #: Bytes of a file read at a time; a multiple of 3, so that pieces of base64 join without padding.
@@ -165,7 +166,7 @@ def failure(error: dict[str, Any]) -> dict[str, Any]:
     return {"error": error["message"], **{k: v for k, v in error.items() if k not in hidden}}
 
 
-def record(job: Job, progress: dict[str, Any], position: int | None) -> dict[str, Any]:
+def record(job: Job, progress: dict[str, Any], place: Place | None) -> dict[str, Any]:
     """Return the body of `GET /jobs/{id}`."""
     result = job.result
     shown = {
@@ -182,7 +183,8 @@ def record(job: Job, progress: dict[str, Any], position: int | None) -> dict[str
     started_at = job.started_at or progress.get("started_at")
     optional = {
         "phase": progress.get("phase") if job.state is State.QUEUED else None,
-        "position": position,
+        "position": place.position if place else None,
+        "estimate": _estimate(place.estimate) if place and place.estimate else None,
         "metadata": job.request.get("metadata"),
         "started_at": timestamp(started_at) if started_at else None,
         "finished_at": timestamp(job.finished_at) if job.finished_at else None,
@@ -193,6 +195,10 @@ def record(job: Job, progress: dict[str, Any], position: int | None) -> dict[str
         "error": _error(job.error) if job.error and job.state.is_terminal else None,
     }
     return shown | {key: value for key, value in optional.items() if value is not None}
+
+
+def _estimate(estimate: Estimate) -> dict[str, float]:
+    return {"wait": round(estimate.wait, 1), "duration": round(estimate.duration, 3)}
 
 
 def _error(error: dict[str, Any]) -> dict[str, Any]:

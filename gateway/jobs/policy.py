@@ -20,6 +20,11 @@ class Policy:
     is_fair: bool = False
 
     @property
+    def limits_waiting(self) -> bool:
+        """Whether a job may be refused."""
+        return self.most_queued > 0 or self.most_queued_per_owner > 0
+
+    @property
     def tells_owners_apart(self) -> bool:
         """Whether it matters to a claim who sent a job."""
         return self.is_fair or self.most_running_per_owner > 0

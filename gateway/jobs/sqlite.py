@@ -51,6 +51,7 @@ class SqliteStore:
         self._progress: dict[str, dict[str, Any]] = {}
         self._last_queued_at = 0.0
         self.outbox = SqliteOutbox(db, self._sql, now)
+        self._policy = policy
         self._queue = SqliteQueue(self._sql, policy, self._started_at)
 
     @classmethod
@@ -155,6 +156,8 @@ class SqliteStore:
 
     async def check_room(self, owner: str | None) -> None:
         """See `Store.check_room`."""
+        if not self._policy.limits_waiting:
+            return
         full = await self._db.read(lambda db: self._queue.refusal(db, owner, self._now()))
         if full is not None:
             raise full
@@ -191,7 +194,7 @@ class SqliteStore:
             job = self._one(db, "cancel_queued", id=job_id, now=self._now(), error=given)
             return job or self._one(db, "ask_cancel", id=job_id, error=given)
 
-        job = await self._db.run(work, durable=True, told=self._changed)
+        job = await self._db.run(work, durable=True, told=self._changed, told_late=True)
         if job is None:
             return "gone"
         return "removed" if job.state.is_terminal else "asked"
@@ -263,9 +266,11 @@ class SqliteStore:
             # row is written.
             early = _finished(lease, outcome, self._now())
             asyncio.get_running_loop().call_soon(self._feed.publish, early)
+        is_over = outcome.state.is_terminal
         return await self._leased(
             lease,
             "finish",
+            told_late=is_over,
             state=outcome.state,
             graph=rows.dumps(outcome.graph),
             result=rows.dumps(outcome.result),
@@ -273,7 +278,7 @@ class SqliteStore:
             error=None if outcome.error is None else rows.dumps(outcome.error),
             prompt_id=outcome.prompt_id,
             started_at=outcome.started_at,
-            finished_at=self._now() if outcome.state.is_terminal else None,
+            finished_at=self._now() if is_over else None,
             has_files=int(bool(outcome.result.get("outputs"))),
         )
 
@@ -289,17 +294,25 @@ class SqliteStore:
                 asyncio.get_running_loop().call_later(retry_in, self._claimable.set)
                 return job
         state = State.CANCELLED if error["code"] in ("cancelled", "client_gone") else State.FAILED
-        return await self._leased(lease, "fail", now=now, error=rows.dumps(error), state=state)
+        given = rows.dumps(error)
+        return await self._leased(lease, "fail", told_late=True, now=now, error=given, state=state)
 
     async def release(self, lease: Lease) -> None:
         """See `Store.release`."""
         await self._leased(lease, "release")
 
-    async def _leased(self, lease: Lease, name: str, **values: Any) -> Job:
+    async def _leased(
+        self, lease: Lease, name: str, *, told_late: bool = False, **values: Any
+    ) -> Job:
         """Change a leased job; raises LeaseLost."""
         durable = not lease.job.is_anonymous
         given = {"id": lease.job.id, "lease": lease.token, **values}
-        job = await self._changing(name, durable=durable, **given)
+        job = await self._db.run(
+            lambda db: self._one(db, name, **given),
+            durable=durable,
+            told=self._changed,
+            told_late=durable and told_late,
+        )
         if job is None:
             raise errors.LeaseLost
         return job
@@ -368,11 +381,9 @@ class SqliteStore:
             self._progress.pop(job.id, None)
         self._feed.publish(job)
 
-    async def _changing(self, name: str, *, durable: bool = False, **values: Any) -> Job | None:
-        """Change one job, owe what its end owes, and tell of it."""
-        return await self._db.run(
-            lambda db: self._one(db, name, **values), durable=durable, told=self._changed
-        )
+    async def _changing(self, name: str, **values: Any) -> Job | None:
+        """Change one job, and tell of it."""
+        return await self._db.run(lambda db: self._one(db, name, **values), told=self._changed)
 
     def _one(self, db: sqlite3.Connection, name: str, **values: Any) -> Job | None:
         found = self._rows(db, name, **values)

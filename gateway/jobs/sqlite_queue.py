@@ -55,6 +55,8 @@ class SqliteQueue:
         self, db: sqlite3.Connection, owner: str | None, now: float
     ) -> errors.QueueFull | None:
         """Return why one more job may not wait, or None when it may."""
+        if not self._policy.limits_waiting:
+            return None
         most = self._policy.most_queued
         if most and (queued := self._count(db, "queued")) >= most:
             # What a refusal says of the wait is about the one place, or the few, that are needed.

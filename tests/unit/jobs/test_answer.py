@@ -12,6 +12,7 @@ import pytest
 from gateway import graph
 from gateway.jobs import answer
 from gateway.jobs.answer import CHUNK, SMALL, Body, FilePart
+from gateway.jobs.estimate import Estimate, Place
 from gateway.jobs.job import Job, State
 
 SIZES = [0, 1, 2, 3, 4, 100, CHUNK - 1, CHUNK, CHUNK + 1, SMALL, SMALL + 1, 4 * CHUNK + 2]
@@ -153,9 +154,10 @@ def test_a_record_tells_how_far_it_is(
     job = Job(
         id="a", request={}, graph={"1": {}, "2": {}}, fingerprint="f", created_at=0.0, state=state
     )
-    shown = answer.record(job, {"phase": "preparing", **progress}, 3)
+    shown = answer.record(job, {"phase": "preparing", **progress}, Place(3, Estimate(12.34, 5.6789)))
     assert shown["progress"] == expected
     assert shown["position"] == 3
+    assert shown["estimate"] == {"wait": 12.3, "duration": 5.679}
     assert shown["created_at"] == "1970-01-01T00:00:00.000Z"
     assert ("phase" in shown) is (state is State.QUEUED)
     assert not shown.keys() & {"error", "started_at", "finished_at", "stats", "metadata"}
