@@ -37,6 +37,8 @@ class _Ask:
     #: Called on the loop, in the order of the commits, before the caller goes on.
     told: Callable[[Any], None] | None
     is_durable: bool
+    #: Tell only once it is on the disk: what is told cannot be taken back by a power cut.
+    is_told_late: bool = False
     result: Any = None
     failure: BaseException | None = None
 
@@ -130,12 +132,17 @@ class Database:
         *,
         durable: bool = False,
         told: Callable[[_T], None] | None = None,
+        told_late: bool = False,
     ) -> _T:
         """Return what the work returns, once it is committed, or on the disk where `durable`.
 
+        `told` is called with it on the loop, even when the caller is gone: in the order of the
+        commits, or, with `told_late`, when it is on the disk.
         Raises StorageFull, StoreBusy, and what the work raises.
         """
-        result: _T = await self._asked(self._writer, _Ask(work, self._future(), told, durable))
+        result: _T = await self._asked(
+            self._writer, _Ask(work, self._future(), told, durable, told_late)
+        )
         return result
 
     async def read(self, work: Work[_T]) -> _T:
@@ -153,13 +160,16 @@ class Database:
 
     def _tell(self, batch: list[_Ask]) -> None:
         for ask in batch:
-            if ask.told is not None and ask.failure is None:
+            if ask.told is not None and ask.failure is None and not ask.is_told_late:
                 ask.told(ask.result)
             if ask.failure is not None or not ask.is_durable:
                 _settle(ask)
 
     def _promise(self, batch: list[_Ask]) -> None:
         for ask in batch:
+            # Also when the disk failed in the sync: it is committed, and cannot be taken back.
+            if ask.told is not None and ask.is_told_late:
+                ask.told(ask.result)
             _settle(ask)
 
     # On the threads
