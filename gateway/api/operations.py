@@ -54,12 +54,17 @@ async def exposition(request: web.Request) -> web.Response:
     metrics.queue_depth.set(depth[State.QUEUED])
     for state, jobs in depth.items():
         metrics.jobs_by_state.labels(state.value).set(jobs)
+    metrics.oldest_queued_seconds.set(_age(await parts.store.oldest()))
     pending, oldest = await parts.store.outbox.depth()
     metrics.deliveries_pending.set(pending)
-    metrics.outbox_age_seconds.set(0 if oldest is None else max(0.0, clock.now() - oldest))
+    metrics.outbox_age_seconds.set(_age(oldest))
     metrics.ready.set(parts.health.standing().reason is None)
     headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     return web.Response(body=metrics.render(), headers=headers)
+
+
+def _age(since: float | None) -> float:
+    return 0.0 if since is None else max(0.0, clock.now() - since)
 
 
 async def logs(request: web.Request) -> web.Response:

@@ -42,6 +42,10 @@ class JobEvent:
         return self.kind == "state" and self.data.get("state") in TERMINAL
 
 
+#: The gateway has nothing to add to what was heard: the job is over.
+_OVER = JobEvent("over", {})
+
+
 @dataclass(frozen=True)
 class Following:
     """What is followed, and who hears of a connection that was lost."""
@@ -65,6 +69,8 @@ async def events(client: Client, following: Following) -> AsyncGenerator[JobEven
         try:
             async with aclosing(_connection(client, following, last_id)) as stream:
                 async for event in stream:
+                    if event is _OVER:
+                        return
                     has_begun, lost_at, pauses = True, None, 0
                     last_id = event.id or last_id
                     yield event
@@ -102,6 +108,9 @@ async def _connection(
     async with client.request(
         "GET", path, params=params, headers=headers, timeout=_TIMEOUT
     ) as answer:
+        if answer.status == 204:
+            yield _OVER
+            return
         if answer.content_type != "text/event-stream":
             raise CommandFailed(f"{client.url}{path} answers {answer.content_type}, and no events.")
         async for chunk in answer.content.iter_any():

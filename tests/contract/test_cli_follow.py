@@ -145,6 +145,11 @@ class TestEvents:
             with pytest.raises(CommandFailed, match=told):
                 await followed(client)
 
+    async def test_a_gateway_that_has_no_more_to_tell(self) -> None:
+        gateway = Gateway(sent(1, "state", state="running"), web.Response(status=204))
+        async with gateway.client() as client:
+            assert kinds(await followed(client)) == [("state", "1")]
+
     async def test_a_job_that_is_forgotten_meanwhile(self) -> None:
         gone = web.json_response({"error": "Gone.", "code": "job_not_found"}, status=404)
         gateway = Gateway(sent(1, "state", state="queued"), gone)
