@@ -154,7 +154,8 @@ def test_a_record_tells_how_far_it_is(
     job = Job(
         id="a", request={}, graph={"1": {}, "2": {}}, fingerprint="f", created_at=0.0, state=state
     )
-    shown = answer.record(job, {"phase": "preparing", **progress}, Place(3, Estimate(12.34, 5.6789)))
+    place = Place(3, Estimate(12.34, 5.6789))
+    shown = answer.record(job, {"phase": "preparing", **progress}, place)
     assert shown["progress"] == expected
     assert shown["position"] == 3
     assert shown["estimate"] == {"wait": 12.3, "duration": 5.679}
