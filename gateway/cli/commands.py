@@ -14,6 +14,7 @@ from gateway.cli.job_commands import jobs_app
 from gateway.cli.model_commands import cache_app, models_app
 from gateway.cli.options import PLAIN, WorkflowArgument
 from gateway.cli.submit_command import submit
+from gateway.cli.webhook_commands import webhooks_app
 
 app = typer.Typer(
     name="gateway",
@@ -26,6 +27,7 @@ app.command()(submit)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")
+app.add_typer(webhooks_app, name="webhooks")
 
 
 @app.command()
