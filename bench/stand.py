@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,23 +60,7 @@ async def running(engine_flags: str = "", **settings: str) -> AsyncIterator[Stan
     with tempfile.TemporaryDirectory(prefix="comfy-gateway-bench-") as name:
         folder = Path(name)
         port, comfy_port = free_port(), free_port()
-        environ = dict(os.environ)
-        environ.update(
-            HOST="127.0.0.1",
-            PORT=str(port),
-            COMFYUI_PORT_HOST=str(comfy_port),
-            STATE_DIR=str(folder / "state"),
-            INPUT_DIR=str(folder / "input"),
-            OUTPUT_DIR=str(folder / "output"),
-            TEMP_DIR=str(folder / "temp"),
-            CACHE_DIR=str(folder / "cache"),
-            LOG_LEVEL="warning",
-            ALLOW_PRIVATE_NETWORKS="127.0.0.0/8",
-        )
-        environ.update(settings)
-        command = engine_command(engine_flags)
-        if command:
-            environ["CMD"] = command
+        environ = environment(folder, port, comfy_port, engine_flags, settings)
         with (folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "gateway", "serve"), env=environ, stdout=log, stderr=log
@@ -94,6 +78,30 @@ async def running(engine_flags: str = "", **settings: str) -> AsyncIterator[Stan
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(signal.SIGTERM)
                 await process.wait()
+
+
+def environment(
+    folder: Path, port: int, comfy_port: int, engine_flags: str, settings: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the environment of a gateway that keeps everything in one folder."""
+    environ = dict(os.environ)
+    environ.update(
+        HOST="127.0.0.1",
+        PORT=str(port),
+        COMFYUI_PORT_HOST=str(comfy_port),
+        STATE_DIR=str(folder / "state"),
+        INPUT_DIR=str(folder / "input"),
+        OUTPUT_DIR=str(folder / "output"),
+        TEMP_DIR=str(folder / "temp"),
+        CACHE_DIR=str(folder / "cache"),
+        LOG_LEVEL="warning",
+        ALLOW_PRIVATE_NETWORKS="127.0.0.0/8",
+    )
+    environ.update(settings)
+    command = engine_command(engine_flags)
+    if command:
+        environ["CMD"] = command
+    return environ
 
 
 def engine_command(flags: str) -> str | None:
