@@ -20,9 +20,10 @@ from gateway.comfy.observer import Observer
 from gateway.comfy.troubles import Trouble
 from gateway.log import logger
 
-#: A prompt that waits while nothing runs: so long may ComfyUI take to unload its models.
-STUCK_S = 15.0
-_LOOK_EVERY_S = 1.0
+#: How long prompts may wait while none runs, seconds. Models of tens of gigabytes take a while to
+#: leave the GPU; after an error of the GPU there is nothing to wait for.
+PATIENCE_S = {Trouble.OUT_OF_MEMORY: 60.0, Trouble.GPU_LOST: 10.0}
+_LOOK_EVERY_S = 0.5
 
 #: Every core has these two, and needs no GPU for them.
 _BREATH: graph.Graph = {
@@ -94,7 +95,7 @@ class Recovery:
         # Outputs that the failed run cached would be reported, and not be written, again.
         anew = graph.run_anew(workflow, prompt_id, self.comfy.catalog.output_classes)
         try:
-            return await self._watched(once(anew, prompt_id), failure)
+            return await self._watched(once(anew, prompt_id), trouble, failure)
         except errors.ExecutionFailed as second:
             raise _told(second) from None
 
@@ -110,11 +111,14 @@ class Recovery:
         # Whatever becomes of it, ComfyUI has taken it up.
         with contextlib.suppress(errors.JobFailed, errors.InvalidGraph, errors.NoOutput):
             breath = self.comfy.execute(_BREATH, {}, Observer(), str(uuid.uuid4()))
-            execution = await self._watched(breath, failure)
+            execution = await self._watched(breath, Trouble.OUT_OF_MEMORY, failure)
             self.comfy.on_leftovers(execution.files)
 
     async def _watched(
-        self, running: Coroutine[Any, Any, _T], failure: errors.ExecutionFailed
+        self,
+        running: Coroutine[Any, Any, _T],
+        trouble: Trouble,
+        failure: errors.ExecutionFailed,
     ) -> _T:
         """Return what it returns; raises GpuLost when ComfyUI takes nothing up any more.
 
@@ -122,7 +126,7 @@ class Recovery:
         HTTP goes on to answer, and to queue.
         """
         task = asyncio.create_task(running)
-        looking = asyncio.create_task(self._until_stuck())
+        looking = asyncio.create_task(self._until_stuck(PATIENCE_S[trouble]))
         try:
             await asyncio.wait({task, looking}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
@@ -133,10 +137,10 @@ class Recovery:
                 each.cancel()
             await asyncio.gather(task, looking, return_exceptions=True)
 
-    async def _until_stuck(self) -> None:
-        """Return when prompts wait, and none has run for a while."""
+    async def _until_stuck(self, patience_s: float) -> None:
+        """Return when prompts wait, and none has run for so long."""
         idle_s = 0.0
-        while idle_s < STUCK_S:
+        while idle_s < patience_s:
             await asyncio.sleep(_LOOK_EVERY_S)
             try:
                 running, pending = await self._calls.queue()
