@@ -21,13 +21,6 @@ SELECT * FROM jobs WHERE id = :id;
 -- One job by its idempotency key.
 SELECT * FROM jobs WHERE idempotency_key = :idempotency_key;
 
--- list --
--- A page of jobs, newest first.
-SELECT * FROM jobs
-WHERE (:state IS NULL OR state = :state) AND (:before IS NULL OR seq < :before)
-ORDER BY seq DESC
-LIMIT :limit;
-
 -- cancel_queued --
 -- End a job that waits.
 UPDATE jobs SET state = 'cancelled', finished_at = :now, error = :error
@@ -82,7 +75,8 @@ RETURNING *;
 
 -- sweep_deadlines --
 -- Fail the jobs whose time ran out in the queue.
-UPDATE jobs SET state = 'failed', error = :error, finished_at = :now
+UPDATE jobs INDEXED BY jobs_deadline
+SET state = 'failed', error = :error, finished_at = :now
 WHERE state = 'queued' AND deadline IS NOT NULL AND deadline <= :now
 RETURNING *;
 
@@ -147,10 +141,10 @@ UPDATE jobs SET is_owed = 1 WHERE id = :id;
 -- destinations --
 -- Where calls are due: one look into the index for each, however many wait there.
 WITH RECURSIVE places (name) AS (
-    SELECT min(destination) FROM deliveries WHERE state = 'pending'
+    SELECT min(destination) FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending'
     UNION ALL
     SELECT (
-        SELECT min(destination) FROM deliveries
+        SELECT min(destination) FROM deliveries INDEXED BY deliveries_due
         WHERE state = 'pending' AND destination > places.name
     )
     FROM places WHERE places.name IS NOT NULL
@@ -169,7 +163,8 @@ LIMIT :limit;
 
 -- next_due --
 -- When the next call is due.
-SELECT min(next_at) AS next_at FROM deliveries WHERE state = 'pending' AND next_at > :now;
+SELECT min(next_at) AS next_at FROM deliveries INDEXED BY deliveries_next
+WHERE state = 'pending' AND next_at > :now;
 
 -- outbox_depth --
 -- How many calls are owed, and since when.
@@ -215,7 +210,8 @@ RETURNING *;
 -- bury --
 -- Forget dead letters of long ago.
 DELETE FROM deliveries WHERE id IN (
-    SELECT id FROM deliveries WHERE state = 'dead' AND ended_at <= :before LIMIT 500
+    SELECT id FROM deliveries INDEXED BY deliveries_dead
+    WHERE state = 'dead' AND ended_at <= :before LIMIT 500
 )
 RETURNING job_id;
 

@@ -1,6 +1,18 @@
+-- The queue. `+state` keeps the planner from an index of all queued jobs, where ids are given.
+
 -- depth --
 -- How many jobs are in each state: from the tally that triggers keep.
 SELECT state, sum(jobs) AS jobs FROM job_tally GROUP BY state;
+
+-- list --
+-- A page of jobs, newest first.
+SELECT * FROM jobs WHERE seq < :before ORDER BY seq DESC LIMIT :limit;
+
+-- list_in_state --
+-- A page of the jobs in one state, newest first.
+SELECT * FROM jobs INDEXED BY jobs_state
+WHERE state = :state AND seq < :before
+ORDER BY seq DESC LIMIT :limit;
 
 -- owners --
 -- Whoever has queued jobs: how many, how many run, and the number of the last claim.
@@ -43,7 +55,7 @@ WHERE id = (
         UNION ALL
         SELECT id, rank, seq FROM jobs
         WHERE id IN (SELECT value FROM json_each(:prepared))
-            AND state = 'queued' AND needs_fetch = 1 AND not_before <= :now
+            AND +state = 'queued' AND needs_fetch = 1 AND not_before <= :now
     )
     ORDER BY rank, seq LIMIT 1
 )
@@ -59,7 +71,7 @@ ORDER BY rank, seq LIMIT 1;
 -- The jobs that this worker has prepared, in the queue's order.
 SELECT id, rank, seq, coalesce(owner, '') AS owner FROM jobs
 WHERE id IN (SELECT value FROM json_each(:prepared))
-    AND state = 'queued' AND needs_fetch = 1 AND not_before <= :now
+    AND +state = 'queued' AND needs_fetch = 1 AND not_before <= :now
 ORDER BY rank, seq;
 
 -- claim_one --
@@ -122,7 +134,7 @@ SELECT count(*) AS jobs FROM (
 -- keys --
 -- Where queued jobs stand, in the queue's order.
 SELECT id, rank, seq, shape, coalesce(owner, '') AS owner FROM jobs
-WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'queued'
+WHERE id IN (SELECT value FROM json_each(:ids)) AND +state = 'queued'
 ORDER BY rank, seq;
 
 -- blocks_between --
@@ -146,8 +158,17 @@ WHERE state = 'queued' AND coalesce(owner, '') = :owner AND needs_fetch IN (0, 1
 
 -- first_of_owner --
 -- The first queued job of one owner.
-SELECT id, rank, seq, shape, :owner AS owner FROM jobs INDEXED BY jobs_of_owner
-WHERE state = 'queued' AND coalesce(owner, '') = :owner AND needs_fetch IN (0, 1)
+SELECT * FROM (
+    SELECT id, rank, seq, shape, :owner AS owner FROM jobs INDEXED BY jobs_of_owner
+    WHERE state = 'queued' AND coalesce(owner, '') = :owner AND needs_fetch = 0
+    ORDER BY rank, seq LIMIT 1
+)
+UNION ALL
+SELECT * FROM (
+    SELECT id, rank, seq, shape, :owner AS owner FROM jobs INDEXED BY jobs_of_owner
+    WHERE state = 'queued' AND coalesce(owner, '') = :owner AND needs_fetch = 1
+    ORDER BY rank, seq LIMIT 1
+)
 ORDER BY rank, seq LIMIT 1;
 
 -- active --
@@ -177,6 +198,7 @@ DELETE FROM shape_durations WHERE shape <> 0 AND shape NOT IN (
 
 -- holdings --
 -- Queued jobs that hold input files, and their names; NULL where an earlier release did not say.
-SELECT seq, id, inputs, CASE WHEN inputs IS NULL THEN graph END AS graph FROM jobs
+SELECT seq, id, inputs, CASE WHEN inputs IS NULL THEN graph END AS graph
+FROM jobs INDEXED BY jobs_inputs
 WHERE state = 'queued' AND inputs IS NOT '[]' AND seq > :after
 ORDER BY seq LIMIT :limit;

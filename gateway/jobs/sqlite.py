@@ -32,6 +32,9 @@ LEASE_S = 60.0
 #: Jobs that hold input files, in a page of them.
 HOLDINGS = 1000
 
+#: Where the first page begins: no job has this number.
+_AFTER_ALL = 2**62
+
 _LATE = errors.JobTimeout(
     "The job's timeout passed while it was queued.",
     hint="Counted from acceptance; raise timeout, or leave it out. "
@@ -140,10 +143,11 @@ class SqliteStore:
         self, *, state: State | None = None, limit: int = 50, cursor: str | None = None
     ) -> tuple[Jobs, str | None]:
         """See `Store.list`; the cursor is the sequence number of the page's last job."""
-        before = int(cursor) if cursor else None
+        name = "list" if state is None else "list_in_state"
+        page = {"state": state, "limit": limit + 1, "before": int(cursor or _AFTER_ALL)}
 
         def work(db: sqlite3.Connection) -> tuple[Jobs, str | None]:
-            found = self._rows(db, "list", state=state, limit=limit + 1, before=before)
+            found = self._rows(db, name, **page)
             following = str(found[limit - 1]["seq"]) if len(found) > limit else None
             return [rows.job(row) for row in found[:limit]], following
 
