@@ -18,6 +18,8 @@ from gateway.cli.follow import JobEvent
 from gateway.cli.submit import Watcher
 from gateway.cli.watch import Screen, plain
 
+_CUT = Column(no_wrap=True, overflow="ellipsis")
+
 #: Where nobody looks at a bar, so many percent are worth a line.
 _STEP_PERCENT = 10
 
@@ -73,11 +75,9 @@ class JsonLines(Lines):
 class Bar:
     """One line that moves, on standard error; lines that stay go above it."""
 
-    def __init__(self, progress: Progress, task: TaskID, lines: TextIO) -> None:
-        """`lines` is where the lines that stay go."""
+    def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
-        self._lines = lines
 
     def event(self, event: JobEvent) -> None:
         """Nothing: `show` has what moves it."""
@@ -118,7 +118,7 @@ def details(job: dict[str, Any]) -> str:
         told.append(f"node {min(now.get('nodes_done', 0) + 1, now['nodes_total'])}")
         told[-1] += f" of {now['nodes_total']}"
     if now.get("steps"):
-        told.append(f"step {now.get('step', 0)} of {now['steps']}")
+        told.append(f"step {now.get('step') or 0:g} of {now['steps']:g}")
     if job.get("attempt", 1) > 1:
         told.append(f"attempt {job['attempt']}")
     return ", ".join(told)
@@ -131,13 +131,14 @@ def bar() -> Iterator[Bar]:
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None, table_column=Column(ratio=1, max_width=40, min_width=5)),
         TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[details]}", markup=False),
         TimeElapsedColumn(),
+        # The last, since a narrow terminal cuts it.
+        TextColumn("{task.fields[details]}", markup=False, table_column=_CUT),
     )
     console = Console(stderr=True, markup=False)
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("sending", total=100, details="")
-        yield Bar(progress, task, sys.stdout)
+        yield Bar(progress, task)
 
 
 @contextlib.contextmanager

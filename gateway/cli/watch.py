@@ -63,12 +63,22 @@ class Watch:
         async with aclosing(events(self._client, following)) as stream:
             async for event in stream:
                 self._screen.event(event)
-                job = advanced(job, event)
+                job = await self._estimated(advanced(job, event), event)
                 await self._show(job, event)
         record = await jobs.shown(self._client, job_id)
         for output in record["outputs"]:
             self._output(output)
         return record
+
+    async def _estimated(self, job: dict[str, Any], event: JobEvent) -> dict[str, Any]:
+        """Return what is known, and when a job that waits is expected to begin."""
+        if event.kind != "state" or job["state"] != "queued":
+            return job
+        # Its record has what the events leave out; who cannot have it now goes without.
+        with contextlib.suppress(CommandFailed):
+            record = await jobs.shown(self._client, job["id"])
+            return {**job, "estimate": record.get("estimate")}
+        return job
 
     async def _show(self, job: dict[str, Any], event: JobEvent) -> None:
         if event.kind in ("state", "progress"):

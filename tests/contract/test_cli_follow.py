@@ -25,6 +25,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RECORD = {
     "id": "job/1",
     "state": "succeeded",
+    "estimate": {"wait": 3, "duration": 1},
     "outputs": [{"index": 0, "url": "/jobs/job%2F1/outputs/0"}],
 }
 
@@ -34,7 +35,10 @@ def sent(number: int, kind: str, **data: Any) -> bytes:
 
 
 class Gateway:
-    """Answers each connection with the next of `answers`, and the last one ever after."""
+    """Answers each connection with the next of `answers`, and the last one ever after.
+
+    A stream is cut off where another answer follows.
+    """
 
     def __init__(self, *answers: bytes | web.Response) -> None:
         self.answers = list(answers)
@@ -42,14 +46,15 @@ class Gateway:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request)
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        is_cut = len(self.answers) > 1
+        answer = self.answers.pop(0) if is_cut else self.answers[0]
         if not isinstance(answer, bytes):
             return answer
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         for byte in range(0, len(answer), 7):
             await response.write(answer[byte : byte + 7])
-        if request.transport is not None:
+        if is_cut and request.transport is not None:
             request.transport.abort()
         return response
 
@@ -190,8 +195,7 @@ class TestWatch:
             + sent(7, "output", filename="a.png")
         )
         gateway = Gateway(
-            stream + sent(8, "output", **output),
-            sent(8, "output", **output) + sent(9, "state", state="succeeded"),
+            stream + 2 * sent(8, "output", **output) + sent(9, "state", state="succeeded")
         )
         screen, preview = Screen(), tmp_path / "new" / "now.jpg"
         async with gateway.client() as client:
@@ -208,7 +212,8 @@ class TestWatch:
         assert screen.said == [" 20%", f"{url}{output['url']}"]
         assert preview.read_bytes() == b"jpeg"
         assert list(preview.parent.iterdir()) == [preview]
-        assert len(screen.notes) == 1
+        assert [job.get("estimate") for job in screen.shown] == [RECORD["estimate"], *[None] * 3]
+        assert screen.notes == []
 
     async def test_a_preview_that_cannot_be_saved_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
