@@ -104,23 +104,12 @@ async def measure(place: stand.Stand, session: aiohttp.ClientSession, readers: i
     async with session.post(f"{place.gateway}/prompt", json=body, headers=headers) as answer:
         assert answer.status == 202, await answer.text()
     url = f"{place.gateway}/jobs/{job_id}"
-    reading = await asyncio.create_subprocess_exec(
-        *(
-            sys.executable,
-            "-m",
-            "bench.event_readers",
-            "read",
-            f"{url}/events",
-            str(max(readers, 1)),
-        ),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    if not readers:
-        # One all the same, to know when it is over.
-        assert reading.stdout is not None
-    await _until(session, url, lambda job: job["progress"].get("step"))
+    command = (sys.executable, "-m", "bench.event_readers", "read", f"{url}/events", str(readers))
+    reading = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    await _until(session, url, lambda job: job["progress"].get("step"), 0.05)
     cpu, began = _cpu(place.pid), time.monotonic()
     told, _ = await reading.communicate()
+    await _until(session, url, lambda job: job["state"] == "succeeded", 1.0)
     return Run(time.monotonic() - began, _cpu(place.pid) - cpu, told.decode().splitlines()[-1])
 
 

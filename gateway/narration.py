@@ -28,8 +28,8 @@ _URLS_TOLD = 20
 #: Larger pictures are not sent as previews, bytes.
 _PREVIEW_MOST = 2 * 1024 * 1024
 
-_ERROR = re.compile(r"\b(error|exception|critical|fatal|traceback)\b|!!!", re.IGNORECASE)
-_WARNING = re.compile(r"\bwarn(ing)?\b", re.IGNORECASE)
+_ERROR = re.compile(r"(error|exception|critical|fatal|traceback)\b|!!!", re.IGNORECASE)
+_WARNING = re.compile(r"warn(ing)?\b", re.IGNORECASE)
 
 #: An index, or None while it is not known, and a file -> what callers are told of it.
 Describe = Callable[[int | None, FileRef], dict[str, Any]]
