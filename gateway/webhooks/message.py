@@ -39,7 +39,7 @@ class Message:
     headers: dict[str, str]
     body: Body
     #: Begins the signature anew, to see that what is sent is what was signed.
-    _sealing: Seal | None = None
+    _again: Seal | None = None
 
     @property
     def length(self) -> int:
@@ -48,35 +48,43 @@ class Message:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body; raises OSError when a file is gone or is not what was signed."""
-        if self._sealing is None:
-            async for chunk in _pieces(self.body):
+        if self._again is None:
+            async for chunk in self.body.chunks(_PIECE, small=0):
                 yield chunk
             return
         held = b""
-        async for chunk in _pieces(self.body):
-            await asyncio.to_thread(self._sealing.update, chunk)
+        async for chunk in self.body.chunks(_PIECE, small=0):
+            await asyncio.to_thread(self._again.update, chunk)
             yield held
             held = chunk
-        if not self._sealing.headers.items() <= self.headers.items():
-            # Short of its Content-Length, no receiver takes it for whole.
-            raise BodyChanged("an output changed while it was sent")
-        yield held
+        if self._again.headers.items() <= self.headers.items():
+            yield held
+            return
+        # Short of its Content-Length, no receiver takes it for whole.
+        raise BodyChanged("an output changed while it was sent")
 
 
 async def sealed(job: Job, delivery: Delivery, signer: Signer) -> Message:
     """Return what a delivery sends now; raises OSError, FileNotFoundError when files are gone."""
-    body = await asyncio.to_thread(build, job, delivery)
-    now = time.time()
-    # The older format was never signed, and its receivers expect no such headers.
-    is_signed = delivery.kind == "webhook_v2"
     headers = {"Content-Type": "application/json"}
-    if not is_signed:
-        return Message(headers, body)
+    if delivery.kind == "webhook":
+        # The older format was never signed, and its receivers expect no such headers.
+        return Message(headers, await asyncio.to_thread(build, job, delivery))
+    now = time.time()
     seal = signer.begin(job.id, now)
-    async for chunk in _pieces(body):
+    body = await asyncio.to_thread(_sealed_at_once, job, delivery, seal)
+    if not _has_files(body):
+        return Message({**headers, **seal.headers}, body)
+    async for chunk in body.chunks(_PIECE, small=0):
         await asyncio.to_thread(seal.update, chunk)
-    again = signer.begin(job.id, now)
-    return Message({**headers, **seal.headers}, body, again if _has_files(body) else None)
+    return Message({**headers, **seal.headers}, body, signer.begin(job.id, now))
+
+
+def _sealed_at_once(job: Job, delivery: Delivery, seal: Seal) -> Body:
+    body = build(job, delivery)
+    if not _has_files(body):
+        seal.update(body.whole())
+    return body
 
 
 def build(job: Job, delivery: Delivery) -> Body:
@@ -131,11 +139,6 @@ def _legacy(job: Job, delivery: Delivery) -> Body:
     }
     head = b'{"event":"output.complete","image":'
     return Body([head, *answer.image(entry, canonical), b"," + canonical(tail)[1:]])
-
-
-async def _pieces(body: Body) -> AsyncIterator[bytes]:
-    async for chunk in body.chunks(_PIECE, small=_SMALL):
-        yield chunk
 
 
 def _has_files(body: Body) -> bool:

@@ -189,8 +189,9 @@ class Sender:
             )
         except TransferFailed as failure:
             return _Tried(error=self._reason(failure))
-        except errors.InvalidInput as failure:
-            return _Tried(error=failure.message, is_final=True)
+        except errors.InvalidInput:
+            # What it says quotes the URL, which may hold a secret.
+            return _Tried(error="its URL is none that can be called", is_final=True)
         except FileNotFoundError:
             return _Tried(error="a file of the job is gone, so there is no body", is_final=True)
         except OSError as failure:

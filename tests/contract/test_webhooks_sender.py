@@ -21,6 +21,7 @@ from gateway import errors, metrics
 from gateway.jobs.outbox import DeliveryState
 from gateway.webhooks import sender
 from gateway.webhooks.body import canonical
+from tests import hosts
 from tests.contract.sending import GRAPH, SECRET, STATS, sending
 from tests.receivers import Receiver, receiving
 from tests.waiting import wait_until
@@ -486,3 +487,13 @@ async def test_memory_stays_flat_while_a_large_video_is_sent(
         await stand.until(DELIVERED, 3)
     assert len(seen) > 200
     assert max(seen) - before < 30 << 20
+
+
+@pytest.mark.parametrize("content", [PICTURE, LARGE], ids=["small", "large"])
+async def test_who_answers_without_hearing_it_has_it(tmp_path: Path, content: bytes) -> None:
+    async with hosts.running() as host, sending(tmp_path) as stand:
+        url = host.on("/hook", hosts.says("HTTP/1.1 200 OK"))
+        await stand.over("a", files={"a.png": content}, webhook_v2=url)
+        [delivery] = await stand.until(DELIVERED)
+    assert len(delivery.attempts) == len(host.asked)
+    assert delivery.attempts[-1]["duration"] < 0.5
