@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from functools import lru_cache
 from typing import Any
@@ -40,7 +41,9 @@ async def get_events(request: web.Request) -> web.StreamResponse:
         if reader.is_told:
             # It heard the end: 204 is what keeps a browser from asking again and again.
             return web.Response(status=204, headers={"Cache-Control": "no-store"})
-        await stream.follow(reader)
+        # A reader may be gone by now: many go as soon as they have heard the end.
+        with contextlib.suppress(ConnectionResetError):
+            await stream.follow(reader)
     return stream.response
 
 
