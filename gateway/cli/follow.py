@@ -54,7 +54,7 @@ class Following:
     previews: bool = False
     #: The gateway answered before: it is tried again also when the first connection fails.
     is_known: bool = False
-    on_lost: Callable[[str], None] = lambda _: None
+    on_lost: Callable[[], None] = lambda: None
 
 
 async def events(client: Client, following: Following) -> AsyncGenerator[JobEvent]:
@@ -84,7 +84,7 @@ async def events(client: Client, following: Following) -> AsyncGenerator[JobEven
         now = time.monotonic()
         if lost_at is None:
             lost_at = now
-            following.on_lost(failure.message)
+            following.on_lost()
         if now - lost_at > _GIVE_UP_S:
             raise failure
         await asyncio.sleep(pause(pauses) * random.uniform(0.5, 1))  # noqa: S311

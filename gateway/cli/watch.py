@@ -97,8 +97,8 @@ class Watch:
             self._told.add(url)
             self._screen.say(f"{self._client.url}{url}")
 
-    def _lost(self, reason: str) -> None:
-        self._screen.note(f"{reason} Trying again.")
+    def _lost(self) -> None:
+        self._screen.note(f"The connection to {self._client.url} broke; trying again.")
 
 
 def advanced(job: dict[str, Any], event: JobEvent) -> dict[str, Any]:

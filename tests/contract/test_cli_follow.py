@@ -95,9 +95,9 @@ class TestEvents:
     async def test_a_cut_connection_goes_on_after_the_last_whole_event(self) -> None:
         begun = sent(1, "state", state="running") + sent(2, "progress", value=0.5)
         gateway = Gateway(begun + sent(3, "progress")[:-4], sent(9, "state", state="succeeded"))
-        lost: list[str] = []
+        lost: list[bool] = []
         async with gateway.client() as client:
-            found = await followed(client, on_lost=lost.append, previews=True)
+            found = await followed(client, on_lost=lambda: lost.append(True), previews=True)
         assert kinds(found) == [("state", "1"), ("progress", "2"), ("state", "9")]
         assert [request.headers.get("Last-Event-ID") for request in gateway.asked] == [None, "2"]
         assert [request.query["previews"] for request in gateway.asked] == ["true", "true"]
@@ -110,19 +110,21 @@ class TestEvents:
             web.json_response({"error": "Draining.", "code": "draining"}, status=503),
             sent(9, "state", state="succeeded"),
         )
-        lost: list[str] = []
+        lost: list[bool] = []
         async with gateway.client() as client:
-            found = await followed(client, on_lost=lost.append)
+            found = await followed(client, on_lost=lambda: lost.append(True))
         assert kinds(found) == [("state", "1"), ("state", "9")]
         assert (len(gateway.asked), len(lost)) == (4, 1)
 
     async def test_one_that_is_away_for_a_while(self) -> None:
         url = f"http://127.0.0.1:{free_port()}"
-        lost: list[str] = []
+        lost: list[bool] = []
         async with Client.open(Address(url)) as client:
             with pytest.raises(Unreached):
                 await followed(client)
-            waiting = asyncio.create_task(followed(client, is_known=True, on_lost=lost.append))
+            waiting = asyncio.create_task(
+                followed(client, is_known=True, on_lost=lambda: lost.append(True))
+            )
             await wait_until(lambda: lost, description="the first try failed")
             runner = web.AppRunner(web.Application())
             runner.app.add_routes(Gateway(sent(1, "state", state="cancelled")).routes)
