@@ -292,6 +292,7 @@ class Gateway:
             health=self,
             background=self.background,
             check_url=self.providers.http.check,
+            is_preparing=self.worker.is_preparing,
             salt=salt.read(self.settings.state / "salt"),
         )
 

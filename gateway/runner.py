@@ -41,7 +41,7 @@ class Prepared:
 class Callbacks:
     """What a run tells its worker on the way."""
 
-    #: {progress, phase, prompt_id, started_at}, often; may be lost.
+    #: {progress, prompt_id, started_at}, often; may be lost.
     progress: Callable[[dict[str, Any]], None]
     #: The graph goes to ComfyUI now: from here on ComfyUI counts it.
     sending: Callable[[], None]

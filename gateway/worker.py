@@ -117,6 +117,11 @@ class Worker:
         """How many jobs are claimed and on their way into ComfyUI."""
         return len(self._arriving)
 
+    def is_preparing(self, job_id: str) -> bool:
+        """Whether what a job needs is being fetched."""
+        preparing = self._preparing.get(job_id)
+        return preparing is not None and not preparing.done()
+
     def wake(self) -> None:
         """Look again: a job may have come, or ComfyUI may be ready."""
         self._wake.set()

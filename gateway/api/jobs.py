@@ -93,5 +93,9 @@ async def _job(request: web.Request) -> Job:
 
 async def _records(parts: Parts, jobs: list[Job]) -> list[dict[str, Any]]:
     places = await parts.store.places(jobs)
-    progress = parts.store.progress_of
-    return [answer.record(job, progress(job.id), places.get(job.id)) for job in jobs]
+    return [answer.record(job, _progress(parts, job.id), places.get(job.id)) for job in jobs]
+
+
+def _progress(parts: Parts, job_id: str) -> dict[str, Any]:
+    progress = parts.store.progress_of(job_id)
+    return {**progress, "phase": "preparing"} if parts.is_preparing(job_id) else progress

@@ -88,6 +88,8 @@ class Parts:
     background: Background
     #: (URL, location); raises InvalidInput for an address that may not be reached.
     check_url: Callable[[str, str], None]
+    #: Whether what a job needs is being fetched.
+    is_preparing: Callable[[str], bool]
     salt: bytes
 
 

@@ -63,13 +63,13 @@ RETURNING *;
 
 -- release --
 -- Give a leased job back.
-UPDATE jobs SET state = 'queued', lease = NULL, prompt_id = NULL
+UPDATE jobs SET state = 'queued', lease = NULL
 WHERE id = :id AND lease = :lease
 RETURNING *;
 
 -- sweep_leases --
 -- Queue the jobs again whose owner is gone.
-UPDATE jobs SET state = 'queued', lease = NULL, prompt_id = NULL
+UPDATE jobs SET state = 'queued', lease = NULL
 WHERE lease IS NOT NULL AND lease_until < :now
 RETURNING *;
 
@@ -82,7 +82,7 @@ RETURNING *;
 
 -- recover --
 -- At a start: every lease is of a gateway that is gone; a job goes back to the queue.
-UPDATE jobs SET state = 'queued', lease = NULL, prompt_id = NULL
+UPDATE jobs SET state = 'queued', lease = NULL
 WHERE lease IS NOT NULL AND cancel_asked = 0
 RETURNING *;
 
