@@ -131,6 +131,8 @@ class Sender:
     async def _take(self) -> float:
         """Begin the calls that are due; return the seconds until there may be more."""
         outbox = self._store.outbox
+        # Asked first: what becomes due between the two questions is in the answer to the second.
+        following = await outbox.next_due()
         room = self._limits.at_once - len(self._sending)
         if room > 0:
             busy = Counter(delivery.destination for delivery in self._sending.values())
@@ -138,7 +140,6 @@ class Sender:
                 self._start(delivery)
         if not self._sending:
             self._idle.set()
-        following = await outbox.next_due()
         if following is None:
             return _LONGEST_WAIT_S
         return min(max(0.0, following - clock.now()), _LONGEST_WAIT_S)

@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from standardwebhooks import Webhook
 from svix.webhooks import Webhook as SvixWebhook
 
 from tests.acceptance.faulty import Gateway, Place, gateway, picture
+from tests.acceptance.test_cli import run
+from tests.docs.running import environment
 from tests.receivers import Call, Receiver, receiving
 from tests.waiting import wait_until
 
@@ -176,3 +179,52 @@ async def test_a_job_cancelled_in_the_queue_is_told(place: Place, receiver: Rece
         told = verified(call)
         assert (told["type"], told["code"]) == ("prompt.cancelled", "cancelled")
         assert json.dumps(told["prompt"])
+
+
+async def test_dead_letters_are_listed_and_sent_again_from_the_command_line(
+    place: Place, receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.on("/hook", receiver.says(500))
+    receiver.on("/gone", receiver.says(410))
+    hurried = SETTINGS | {"WEBHOOK_MAX_ATTEMPTS": "2", "OUTPUT_TTL_S": "0"}
+    async with gateway(place, **hurried) as found:
+        env = environment(place.folder, GATEWAY_URL=f"http://127.0.0.1:{place.port}")
+        await found.prompt(picture(1), id="a", webhook_v2=receiver.url("/hook?token=hidden"))
+        await found.prompt(picture(2), id="b", webhook_v2=receiver.url("/gone"))
+        dead = await until(found, "dead", 2)
+        listed = await run(env, "webhooks", "ls", "--state", "dead")
+        receiver.behaviours.clear()
+        replayed = await run(env, "webhooks", "replay", "--dead")
+        delivered = await until(found, "delivered", 2)
+        of_none = await run(env, "webhooks", "replay", "none")
+        empty = await run(env, "webhooks", "ls", "--state", "dead", "--job", "a")
+        job = await found.ask("DELETE", "/jobs/a")
+        left = await deliveries(found)
+
+    assert {len(one["attempts"]) for one in dead} == {1, 2}
+    assert listed.status == 0
+    assert [word in listed.out for word in ("500", "410", "/gone", "hidden")] == [True] * 3 + [
+        False
+    ]
+    assert sorted(replayed.lines) == sorted(one["id"] for one in dead)
+    assert {len(one["attempts"]) for one in delivered} == {2, 3}
+    assert (of_none.status, "no delivery 'none'" in of_none.err) == (1, True)
+    assert len(empty.lines) == 1
+    assert job.status == 204
+    assert [one["job_id"] for one in left] == ["b"]
+    again = receiver.heard("/hook")[-1]
+    assert base64.b64decode(verified(again)["images"][0]).startswith(b"\x89PNG")
+    await _verify(tmp_path, env, again)
+
+
+async def _verify(folder: Path, env: dict[str, str], call: Call) -> None:
+    (folder / "body").write_bytes(call.body)
+    lines = [f"{name}: {value}\n" for name, value in call.headers.items()]
+    (folder / "headers").write_text("".join(lines))
+    command = ["webhooks", "verify", "--header-file", str(folder / "headers")]
+    env = {**env, "WEBHOOK_SECRET": SECRET}
+    valid = await run(env, *command, str(folder / "body"))
+    forged = await run(env, *command, "--id", "other", str(folder / "body"))
+    assert (valid.status, valid.out) == (0, "valid\n")
+    assert (forged.status, forged.out[:9]) == (1, "not valid")
+    assert SECRET not in forged.out + forged.err

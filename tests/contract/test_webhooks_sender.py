@@ -209,6 +209,16 @@ async def test_after_the_last_attempt_it_is_a_dead_letter_that_can_be_replayed(
     assert dead.next_at is None
 
 
+async def test_no_call_is_overlooked_however_short_the_pauses(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    receiver.on("/hook", receiver.says(500))
+    async with sending(tmp_path, delays=(0.003,), attempts=60) as stand:
+        await stand.over("a", webhook_v2=receiver.url())
+        await stand.until(DEAD)
+    assert len(receiver.calls) == 60
+
+
 async def test_410_stops_at_once(tmp_path: Path, receiver: Receiver) -> None:
     receiver.on("/hook", receiver.says(410))
     async with sending(tmp_path) as stand:
