@@ -88,7 +88,8 @@ class Runner:
         self, job: Job, preparing: Awaitable[Prepared], callbacks: Callbacks, narrator: Narrator
     ) -> Outcome:
         if job.result:
-            # The GPU had done its part before the gateway was stopped.
+            # The GPU had done its part before the gateway was stopped: nothing is fetched for it.
+            await preparing
             return await self._delivery.run(job, _resumed(job), clock.now(), callbacks.delivering)
         claimed_at = clock.now()
         metrics.queue_seconds.observe(claimed_at - job.created_at)

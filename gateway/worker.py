@@ -272,7 +272,8 @@ class Worker:
         remaining = None if job.deadline is None else job.deadline - clock.now()
         try:
             async with asyncio.timeout(remaining):
-                ready = self._prepare(job) if job.needs_fetch else self._runner.prepare(job)
+                fetches = job.needs_fetch and not job.result
+                ready = self._prepare(job) if fetches else self._runner.prepare(job)
                 return await self._runner.run(job, ready, self._callbacks(lease))
         except TimeoutError:
             if remaining is None:

@@ -160,6 +160,15 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
+@pytest.fixture
+def quiet_place(tmp_path: Path) -> Iterator[Place]:
+    """A place whose gateways log no stack trace, whatever happens to them."""
+    yield Place(tmp_path)
+    log = (tmp_path / "gateway.log").read_text()
+    assert "Traceback" not in log, log
+    assert "RuntimeWarning" not in log, log
+
+
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Servers of object stores, started one by one when a test first needs one."""

@@ -47,14 +47,14 @@ async def submit(found: Gateway, job_id: str, graph: dict[str, Any], **more: Any
 
 
 async def test_a_kill_in_any_state_changes_nothing_for_the_caller(
-    place: Place, receiver: Receiver, host: Host, shelf: Shelf
+    quiet_place: Place, receiver: Receiver, host: Host, shelf: Shelf
 ) -> None:
     shelf.may_answer.clear()
     url = host.on("/slow.png", silence, says(OK, png()))
     upload = {"http_upload": {"url_prefix": shelf.url, "async": True}}
     hook = {"webhook_v2": receiver.url()}
     names = ["delivering", "running", "preparing", "queued"]
-    async with gateway(place, first="--hang-node 2", **ONE_AT_A_TIME) as found:
+    async with gateway(quiet_place, first="--hang-node 2", **ONE_AT_A_TIME) as found:
         await submit(found, "delivering", picture(1), **upload, **hook)
         await found.until_state("delivering", "delivering")
         await submit(found, "running", picture(2), **hook)
@@ -66,7 +66,7 @@ async def test_a_kill_in_any_state_changes_nothing_for_the_caller(
         await found.die()
     shelf.may_answer.set()
 
-    async with gateway(place, **ONE_AT_A_TIME) as found:
+    async with gateway(quiet_place, **ONE_AT_A_TIME) as found:
         after = [await found.until_state(name, "succeeded") for name in names]
         sent = await until(found, "delivered", len(names))
 
@@ -84,19 +84,21 @@ async def test_a_kill_in_any_state_changes_nothing_for_the_caller(
 
 
 async def test_what_must_not_be_on_disk_is_lost_by_a_kill_and_that_is_told(
-    place: Place, receiver: Receiver
+    quiet_place: Place, receiver: Receiver
 ) -> None:
     hook = {"webhook_v2": receiver.url()}
     secret = "pl4nted-s3cret"
     bearer = {"url_pattern": "**", "auth": {"type": "bearer", "token": secret}}
-    async with gateway(place, "--slow 20", **ONE_AT_A_TIME) as found:
+    async with gateway(quiet_place, "--slow 20", **ONE_AT_A_TIME) as found:
         await submit(found, "keyed", picture(1), extra_data={"api_key": secret}, **hook)
         await found.until_begun()
         await submit(found, "credited", picture(2), credentials=[bearer], **hook)
         await found.die()
-    on_disk = b"".join(path.read_bytes() for path in (place.folder / "state_dir").glob("jobs*"))
+    on_disk = b"".join(
+        path.read_bytes() for path in (quiet_place.folder / "state_dir").glob("jobs*")
+    )
 
-    async with gateway(place, **ONE_AT_A_TIME) as found:
+    async with gateway(quiet_place, **ONE_AT_A_TIME) as found:
         jobs = [await found.until_state(name, "failed") for name in ("keyed", "credited")]
         await until(found, "delivered", 2)
 
@@ -109,12 +111,12 @@ async def test_what_must_not_be_on_disk_is_lost_by_a_kill_and_that_is_told(
 
 
 async def test_a_stop_finishes_what_runs_and_keeps_what_is_queued(
-    place: Place, receiver: Receiver
+    quiet_place: Place, receiver: Receiver
 ) -> None:
     receiver.on("/older", receiver.hangs(), receiver.says(200))
     hooks = {"webhook_v2": receiver.url(), "webhook": receiver.url("/older")}
     queued = [f"queued-{number}" for number in range(5)]
-    async with gateway(place, "--slow 0.4", DRAIN_TIMEOUT_S="10", **ONE_AT_A_TIME) as found:
+    async with gateway(quiet_place, "--slow 0.4", DRAIN_TIMEOUT_S="10", **ONE_AT_A_TIME) as found:
         await submit(found, "running", picture(9), **hooks)
         await found.until_begun()
         for number, name in enumerate(queued):
@@ -127,7 +129,7 @@ async def test_a_stop_finishes_what_runs_and_keeps_what_is_queued(
         ("/hook", "running")
     ]
 
-    async with gateway(place, **ONE_AT_A_TIME) as found:
+    async with gateway(quiet_place, **ONE_AT_A_TIME) as found:
         finished = [await found.until_state(name, "succeeded") for name in queued]
         first = await found.job("running")
         await until(found, "delivered", 7)
