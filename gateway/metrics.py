@@ -66,7 +66,7 @@ jobs_total = Counter(
 )
 retries_total = Counter(
     "comfy_gateway_retries_total",
-    "Jobs that went back to the queue to be tried again, by reason.",
+    "Runs of jobs that were tried again, by reason.",
     ["reason"],
     registry=registry,
 )

@@ -26,6 +26,9 @@ from gateway.log import logger
 #: Silence after which ComfyUI is asked how an attempt stands, seconds; then twice as long.
 SILENCE_S = 3.0
 _LONGEST_SILENCE_S = 30.0
+#: ComfyUI's worker thread can end over an error between two prompts, while its HTTP goes on to
+#: take more of them. Between two prompts it may unload models, which takes a while.
+WORKER_GONE_S = 120.0
 _FORGET_EVERY_S = 1.0
 _FORGET_MOST = 200
 
@@ -356,9 +359,15 @@ class Comfy:
                 await self._socket.close()
             for key in due:
                 asked[key] = now + min(max(silent[key], SILENCE_S), _LONGEST_SILENCE_S)
-            if silent and time.monotonic() - self._alive_at >= self._stall_s:
+            if silent and time.monotonic() - self._alive_at >= self._patience_s:
                 await self._on_hang("execution_stall")
                 return
+
+    @property
+    def _patience_s(self) -> float:
+        """How long nothing may change; less when prompts wait though none runs."""
+        running, pending = self._queue_seen or (set(), set())
+        return min(self._stall_s, WORKER_GONE_S) if pending and not running else self._stall_s
 
     async def _reconcile(self) -> int:
         """Compare what we wait for with /queue and /history; return how many endings we missed."""

@@ -354,6 +354,10 @@ class Supervisor:
         while True:
             try:
                 await self._warm_up()
+            except errors.GpuLost as lost:
+                sentence = f"The GPU failed the warm-up: {lost.message}"
+                self._ask(run, self._end_run, "gpu_lost", sentence)
+                return
             except Exception as failure:  # noqa: BLE001 -- a guard: warm_up is not ours
                 failures += 1
                 delay = restart_delay(failures)

@@ -42,6 +42,7 @@ SIGNALS = {
     errors.StateRefused,
     errors.InstallFailed,
     errors.EngineLost,
+    errors.GpuLost,
     errors.EngineRefused,
     errors.LeaseLost,
 }

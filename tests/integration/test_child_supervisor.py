@@ -284,6 +284,25 @@ async def test_a_restart_that_was_asked_for_happens_once(mine: Programs) -> None
     assert it.now.restarts == 1
 
 
+async def test_a_planned_restart_is_no_crash(
+    mine: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A delay that nobody waits for.
+    monkeypatch.setattr(restart_plan, "FIRST_DELAY_S", 60.0)
+    async with supervised(mine.server(), mine.port) as it:
+        for reason in ("recycle_jobs", "recycle_rss"):
+            await it.supervisor.wait_ready()
+            await it.supervisor.restart(reason)
+            assert it.now.reason == "starting"
+        await it.supervisor.wait_ready()
+
+    assert "crashed" not in it.states
+    assert "ComfyUI is being restarted between two jobs: recycle_rss." in [
+        one.detail for one in it.said
+    ]
+    assert it.restarts == ["recycle_jobs", "recycle_rss"]
+
+
 # Strangers
 
 
