@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import shutil
 import subprocess
@@ -228,3 +229,34 @@ async def _verify(folder: Path, env: dict[str, str], call: Call) -> None:
     assert (valid.status, valid.out) == (0, "valid\n")
     assert (forged.status, forged.out[:9]) == (1, "not valid")
     assert SECRET not in forged.out + forged.err
+
+
+async def test_bad_receivers_get_their_calls_and_keep_nobody_waiting(place: Place) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        names = ("hangs", "drips", "fails", "gone", "moved", "good")
+        receivers = {name: await stack.enter_async_context(receiving()) for name in names}
+        hook = {name: found.url() for name, found in receivers.items()}
+        receivers["hangs"].on("/hook", receivers["hangs"].hangs())
+        receivers["drips"].on("/hook", receivers["drips"].drips())
+        failing = [receivers["fails"].says(500)] * 5
+        receivers["fails"].on("/hook", *failing, receivers["fails"].says(204))
+        receivers["gone"].on("/hook", receivers["gone"].says(410))
+        receivers["moved"].on("/hook", receivers["moved"].says(307, Location=hook["good"]))
+        hurried = SETTINGS | {"WEBHOOK_RETRY_DELAYS_S": "0.02,0.05", "WEBHOOK_MAX_ATTEMPTS": "6"}
+        found = await stack.enter_async_context(gateway(place, **hurried))
+        for number in range(10):
+            for name in ("hangs", "drips"):
+                await found.prompt(picture(number), id=f"{name}{number}", webhook_v2=hook[name])
+        for name in ("fails", "gone", "moved", "good"):
+            await found.prompt(picture(20), id=name, webhook_v2=hook[name])
+        delivered = {one["job_id"]: one["attempts"] for one in await until(found, "delivered", 2)}
+        dead = {one["job_id"]: one["attempts"] for one in await until(found, "dead", 2)}
+        owed = await deliveries(found, "?state=pending")
+
+    assert delivered.keys() == {"fails", "good"}
+    assert [call["status"] for call in delivered["fails"]] == [500] * 5 + [204]
+    assert [call["status"] for call in dead["gone"]] == [410]
+    assert [call["status"] for call in dead["moved"]] == [307] * 6
+    assert len(receivers["good"].calls) == 1
+    assert len(owed) == 20
+    assert [receivers[name].most_at_once for name in ("hangs", "drips")] == [4, 4]

@@ -75,6 +75,17 @@ async def test_one_who_leaves_takes_nobody_along(store: Store, waiters: Waiters)
     assert not waiters.is_waited_for("a")
 
 
+async def test_who_waits_for_the_answer_is_told_when_the_last_has_it(waiters: Waiters) -> None:
+    await asyncio.wait_for(waiters.answered("a"), 10)
+    async with waiters.expect("a"):
+        async with waiters.expect("a"):
+            waiting = [asyncio.create_task(waiters.answered("a")) for _ in range(2)]
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not any(one.done() for one in waiting)
+    await asyncio.wait_for(asyncio.gather(*waiting), 10)
+
+
 async def test_a_waiter_that_fails_lets_go(waiters: Waiters) -> None:
     with pytest.raises(KeyError):
         async with waiters.expect("a"):
