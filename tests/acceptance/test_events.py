@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-import pytest
 import pytest_asyncio
 from httpx_sse import aconnect_sse
 from PIL import Image
@@ -75,8 +74,13 @@ async def test_two_readers_hear_the_same_and_the_record_agrees(
     assert one.of("output") == (await running.job("a"))["outputs"]
     step = next(data for data in one.of("progress") if data.get("step"))
     assert step == {
-        **{"value": step["value"], "node": "3", "class_type": "KSampler"},
-        **{"nodes_done": step["nodes_done"], "nodes_total": 7, "step": step["step"], "steps": 20},
+        "value": step["value"],
+        "node": "3",
+        "class_type": "KSampler",
+        "nodes_done": step["nodes_done"],
+        "nodes_total": 7,
+        "step": step["step"],
+        "steps": 20,
     }
     assert one.of("preview") == []
     previews = other.of("preview")
@@ -186,6 +190,7 @@ async def test_who_leaves_is_noticed(running: Gateway, place: Place) -> None:
     async with following(running.session, url(place, "a")) as reader:
         await reader.until(lambda found: found.events, "the first event came")
         assert await readers() == "comfy_gateway_sse_readers 1.0"
+
     async def gone() -> bool:
         return (await readers()).endswith(" 0.0")
 
