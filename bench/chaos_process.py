@@ -93,7 +93,7 @@ class Gateway:
             pass
         return False
 
-    async def kill(self) -> float:
+    def kill(self) -> float:
         """Kill it with -9 and start it again at once; return when, seconds since 1970."""
         at = time.time()
         self._alive.kill()

@@ -50,6 +50,13 @@ class Receiver:
     url: str = ""
     mode: str = "up"
     _turned: asyncio.Event = field(default_factory=asyncio.Event)
+    _answering: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until_answering(self, timeout_s: float) -> None:
+        """Return at the instant at which a call is answered with 200, or after so long."""
+        self._answering.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._answering.wait(), timeout_s)
 
     @property
     def down_share(self) -> float:
@@ -119,6 +126,7 @@ class Receiver:
         # Told before it is sent: who answers must reckon that the answer arrives.
         self.heard.append(Heard(request.headers["webhook-id"], began_at, body))
         self.calls["200"] += 1
+        self._answering.set()
         return _closing(200)
 
 
