@@ -20,6 +20,11 @@ def test_the_settings_own_schedule_is_that_of_the_contract() -> None:
     assert pauses == [*(NOW + delay for delay in PLAN), None]
 
 
+def test_the_older_name_of_the_number_of_calls_wins() -> None:
+    settings = Settings(host="127.0.0.1", prompt_webhook_retries=3, webhook_max_attempts=7)
+    assert settings.webhook_attempts == 3
+
+
 @pytest.mark.parametrize(("chance", "factor"), [(0.0, 0.9), (0.25, 0.95), (0.5, 1.0), (1.0, 1.1)])
 def test_chance_moves_it_by_a_tenth(chance: float, factor: float) -> None:
     assert Schedule((100.0,), 2).next_at(1, NOW, chance) == pytest.approx(NOW + 100 * factor)
