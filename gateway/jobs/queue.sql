@@ -103,7 +103,7 @@ SELECT number, shape, jobs FROM queue_blocks ORDER BY number;
 -- in_block --
 -- The queued jobs of one block in their order.
 SELECT rank, seq, shape FROM jobs INDEXED BY jobs_queue
-WHERE state = 'queued' AND rank >= :begin AND CAST(rank / 10.0 AS INTEGER) = :number
+WHERE state = 'queued' AND rank >= :begin AND CAST(rank / 2.0 AS INTEGER) = :number
 ORDER BY rank, seq;
 
 -- peek --
@@ -147,7 +147,7 @@ GROUP BY shape;
 -- How many jobs of each shape stand between two places of one block.
 SELECT shape, count(*) AS jobs FROM jobs INDEXED BY jobs_queue
 WHERE state = 'queued' AND (rank, seq) >= (:from_rank, :from_seq) AND (rank, seq) < (:rank, :seq)
-    AND CAST(rank / 10.0 AS INTEGER) = :number
+    AND CAST(rank / 2.0 AS INTEGER) = :number
 GROUP BY shape;
 
 -- owned_between --

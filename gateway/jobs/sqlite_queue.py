@@ -20,7 +20,7 @@ from gateway.jobs.policy import Owner, Policy, ahead_in_turns, turns
 Rows = list[sqlite3.Row]
 
 #: Seconds of rank that make a block: `queue_blocks` counts the queued jobs of each.
-BLOCK_S = 10.0
+BLOCK_S = 2.0
 #: Own jobs before one of the same key that are counted under FAIR_SHARE to look ahead.
 _FAR = 1000
 _FIRST_BLOCK = -(2**62)
@@ -47,7 +47,7 @@ class SqliteQueue:
         self._sql = sql
         self._policy = policy
         self._started_at = started_at
-        self._retry: dict[str, tuple[float, float]] = {}
+        self._retry: dict[str | None, tuple[float, float]] = {}
 
     # Coming in
 
@@ -63,28 +63,35 @@ class SqliteQueue:
             ahead = Counter({OVERALL: queued - most})
             return errors.QueueFull(
                 f"{queued} jobs are queued (MAX_QUEUE_DEPTH={most}); try again later.",
-                retry_after=self._retry_after(db, ahead, now),
+                retry_after=self._retry_after(db, None, lambda: ahead, now),
             )
         most, name = self._policy.most_queued_per_owner, owner or ""
         if most and (queued := self._count(db, "queued_of_owner", owner=name)) >= most:
             return errors.KeyQueueFull(
                 f"{queued} jobs of this key are queued (MAX_QUEUED_PER_KEY={most}); "
                 "try again later.",
-                retry_after=self._retry_of_owner(db, name, now),
+                retry_after=self._retry_after(db, name, lambda: self._ahead_of(db, name), now),
             )
         return None
 
-    def _retry_of_owner(self, db: sqlite3.Connection, owner: str, now: float) -> float:
+    def _retry_after(
+        self,
+        db: sqlite3.Connection,
+        owner: str | None,
+        ahead: Callable[[], Counter[int]],
+        now: float,
+    ) -> float:
+        """Return when there is room, for an owner or, with None, in the queue itself."""
         at, told = self._retry.get(owner, (0.0, 0.0))
         if not 0 <= now - at < _FRESH_S:
-            first = self._rows(db, "first_of_owner", owner=owner)
-            ahead = next(self._ahead(db, first), Counter())
-            told = self._retry_after(db, ahead, now)
+            told = estimate.retry_after(ahead(), self._active(db), self._known(db), now)
             self._retry[owner] = (now, told)
         return told
 
-    def _retry_after(self, db: sqlite3.Connection, ahead: Counter[int], now: float) -> float:
-        return estimate.retry_after(ahead, self._active(db), self._known(db), now)
+    def _ahead_of(self, db: sqlite3.Connection, owner: str) -> Counter[int]:
+        """Return what comes before the first queued job of an owner."""
+        first = self._rows(db, "first_of_owner", owner=owner)
+        return next(self._ahead(db, first), Counter())
 
     # Going out
 

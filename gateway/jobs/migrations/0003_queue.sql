@@ -19,7 +19,7 @@ CREATE TABLE job_tally (
     PRIMARY KEY (owner, state)
 ) STRICT, WITHOUT ROWID;
 
--- How many jobs of each shape stand in each block of the queue: ten seconds of rank.
+-- How many jobs of each shape stand in each block of the queue: two seconds of rank.
 CREATE TABLE queue_blocks (
     number INTEGER NOT NULL,
     shape INTEGER NOT NULL,
@@ -39,7 +39,7 @@ CREATE TABLE shape_durations (
 ) STRICT;
 
 INSERT INTO job_tally SELECT coalesce(owner, ''), state, count(*) FROM jobs GROUP BY 1, 2;
-INSERT INTO queue_blocks SELECT CAST(rank / 10.0 AS INTEGER), shape, count(*) FROM jobs
+INSERT INTO queue_blocks SELECT CAST(rank / 2.0 AS INTEGER), shape, count(*) FROM jobs
     WHERE state = 'queued' GROUP BY 1, 2;
 
 CREATE TRIGGER job_tally_insert AFTER INSERT ON jobs BEGIN
@@ -58,24 +58,24 @@ CREATE TRIGGER job_tally_update AFTER UPDATE OF state ON jobs WHEN OLD.state <> 
 END;
 
 CREATE TRIGGER queue_blocks_enter AFTER INSERT ON jobs WHEN NEW.state = 'queued' BEGIN
-    INSERT INTO queue_blocks VALUES (CAST(NEW.rank / 10.0 AS INTEGER), NEW.shape, 1)
+    INSERT INTO queue_blocks VALUES (CAST(NEW.rank / 2.0 AS INTEGER), NEW.shape, 1)
     ON CONFLICT DO UPDATE SET jobs = jobs + 1;
 END;
 CREATE TRIGGER queue_blocks_leave AFTER UPDATE OF state, rank ON jobs
 WHEN OLD.state = 'queued' AND (NEW.state <> 'queued' OR NEW.rank <> OLD.rank) BEGIN
     UPDATE queue_blocks SET jobs = jobs - 1
-    WHERE number = CAST(OLD.rank / 10.0 AS INTEGER) AND shape = OLD.shape;
+    WHERE number = CAST(OLD.rank / 2.0 AS INTEGER) AND shape = OLD.shape;
     DELETE FROM queue_blocks
-    WHERE number = CAST(OLD.rank / 10.0 AS INTEGER) AND shape = OLD.shape AND jobs <= 0;
+    WHERE number = CAST(OLD.rank / 2.0 AS INTEGER) AND shape = OLD.shape AND jobs <= 0;
 END;
 CREATE TRIGGER queue_blocks_return AFTER UPDATE OF state, rank ON jobs
 WHEN NEW.state = 'queued' AND (OLD.state <> 'queued' OR NEW.rank <> OLD.rank) BEGIN
-    INSERT INTO queue_blocks VALUES (CAST(NEW.rank / 10.0 AS INTEGER), NEW.shape, 1)
+    INSERT INTO queue_blocks VALUES (CAST(NEW.rank / 2.0 AS INTEGER), NEW.shape, 1)
     ON CONFLICT DO UPDATE SET jobs = jobs + 1;
 END;
 CREATE TRIGGER queue_blocks_delete AFTER DELETE ON jobs WHEN OLD.state = 'queued' BEGIN
     UPDATE queue_blocks SET jobs = jobs - 1
-    WHERE number = CAST(OLD.rank / 10.0 AS INTEGER) AND shape = OLD.shape;
+    WHERE number = CAST(OLD.rank / 2.0 AS INTEGER) AND shape = OLD.shape;
     DELETE FROM queue_blocks
-    WHERE number = CAST(OLD.rank / 10.0 AS INTEGER) AND shape = OLD.shape AND jobs <= 0;
+    WHERE number = CAST(OLD.rank / 2.0 AS INTEGER) AND shape = OLD.shape AND jobs <= 0;
 END;
