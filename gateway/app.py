@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -439,7 +440,7 @@ async def serve(settings: Settings, announce: Callable[[str], None] = lambda _: 
         shutdown_timeout=max(settings.drain_timeout_s, 5.0),
     )
     try:
-        await runner.setup()
+        await _set_up(runner)
         site = web.TCPSite(runner, settings.host, settings.port)
         try:
             await site.start()
@@ -456,6 +457,21 @@ async def serve(settings: Settings, announce: Callable[[str], None] = lambda _: 
         await runner.cleanup()
     logger.info("stopped", exit_code=gateway.exit_code)
     return gateway.exit_code
+
+
+async def _set_up(runner: web.AppRunner) -> None:
+    """Start the parts; raises SettingsInvalid and StorageFull where a file cannot be used."""
+    try:
+        await runner.setup()
+    except OSError as failure:
+        if failure.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise errors.StorageFull(
+                "A disk is full that the gateway writes to.",
+                hint="Make room for STATE_DIR, CACHE_DIR, INPUT_DIR and TEMP_DIR, then try again.",
+            ) from failure
+        if failure.filename is None:
+            raise
+        raise errors.SettingsInvalid(f"{failure.filename}: {failure.strerror}") from failure
 
 
 def run(settings: Settings) -> int:

@@ -134,9 +134,8 @@ class Worker:
             self._wake.clear()
             try:
                 await self._fill()
-            except Exception:  # noqa: BLE001 - the worker loop is one of the three places
-                metrics.errors_total.labels("worker").inc()
-                logger.exception("the worker could not claim")
+            except Exception as failure:  # noqa: BLE001 - the worker loop is one of the three places
+                _note("the worker could not claim", failure)
                 await asyncio.sleep(_BACK_OFF_S)
                 continue
             await self._wake.wait()
@@ -180,9 +179,8 @@ class Worker:
                 if time.monotonic() - renewed >= _RENEW_EVERY_S:
                     renewed = time.monotonic()
                     await self._renew()
-            except Exception:  # noqa: BLE001 - the worker loop is one of the three places
-                metrics.errors_total.labels("worker").inc()
-                logger.exception("leases were not renewed")
+            except Exception as failure:  # noqa: BLE001 - the worker loop is one of the three places
+                _note("leases were not renewed", failure)
 
     async def _renew(self) -> None:
         lost, cancelled = await self._store.renew([r.lease for r in self._running.values()])
@@ -423,6 +421,15 @@ class Worker:
         arriving = [found for job_id, found in self._running.items() if job_id in self._arriving]
         # What is being delivered again after a restart is never sent.
         return [found.lease.job.id for found in arriving if not found.lease.job.result]
+
+
+def _note(event: str, failure: Exception) -> None:
+    metrics.errors_total.labels("worker").inc()
+    if isinstance(failure, errors.Unavailable):
+        # The store is locked, or its disk full: no mistake of ours, and it is tried again.
+        logger.error(event, reason=failure.message)
+    else:
+        logger.error(event, exc_info=failure)
 
 
 def _reason(job: Job) -> errors.GatewayError:

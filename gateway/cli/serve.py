@@ -7,6 +7,8 @@ from typing import NoReturn
 
 from gateway import app, config, errors, log
 
+#: Exit status of a start that may go better later: the disk is full, the job store locked.
+FAILED = 1
 #: Exit status of a start that the settings do not allow.
 SETTINGS_INVALID = 2
 #: Exit status of a start beside another gateway, or on a newer one's files.
@@ -20,12 +22,18 @@ def serve() -> NoReturn:
         log.configure(settings.log_level, settings.log_format, log.stderr())
         status = app.run(settings)
     except errors.StateRefused as failure:
-        hint = f"\n  {failure.hint}" if failure.hint else ""
-        sys.stderr.write(f"The gateway does not start:\n  {failure.message}{hint}\n")
-        sys.exit(STATE_REFUSED)
+        _refuse(failure, STATE_REFUSED)
+    except errors.Unavailable as failure:
+        _refuse(failure, FAILED)
     except errors.SettingsInvalid as failure:
         sys.stderr.write(f"The settings do not allow a start:\n{_listed(failure)}\n")
         sys.exit(SETTINGS_INVALID)
+    sys.exit(status)
+
+
+def _refuse(failure: errors.GatewayError, status: int) -> NoReturn:
+    hint = f"\n  {failure.hint}" if failure.hint else ""
+    sys.stderr.write(f"The gateway does not start:\n  {failure.message}{hint}\n")
     sys.exit(status)
 
 

@@ -87,8 +87,12 @@ def extra_paths(settings: Settings) -> dict[str, dict[str, Any]]:
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Write the file beside its place and move it there."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(yaml.safe_dump(dict(content), sort_keys=False), encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(yaml.safe_dump(dict(content), sort_keys=False), encoding="utf-8")
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def _section(root: Path, folders: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +41,7 @@ class _Ask:
     is_told_late: bool = False
     result: Any = None
     failure: BaseException | None = None
+    asked_at: float = field(default_factory=time.monotonic)
 
 
 class _Thread:
@@ -82,6 +83,8 @@ class Database:
         self._loop = asyncio.get_running_loop()
         self._wal = Path(f"{path}-wal")
         self._writing = _connected(path)
+        self._is_locked = False
+        self._patience_s = _BUSY_S
         self._reading = _connected(path)
         self._syncer = _Thread("store-sync", self._sync)
         self._writer = _Thread("store-write", self._write)
@@ -177,8 +180,11 @@ class Database:
     def _write(self, batch: list[_Ask]) -> None:
         began = time.perf_counter()
         try:
+            self._be_patient(batch)
             self._commit(batch)
+            self._is_locked = False
         except sqlite3.Error as failure:
+            self._is_locked = "locked" in str(failure)
             with contextlib.suppress(sqlite3.Error):
                 self._writing.rollback()
             for ask in batch:
@@ -188,6 +194,14 @@ class Database:
         for ask in batch:
             if ask.is_durable and ask.failure is None:
                 self._syncer.put(ask)
+
+    def _be_patient(self, batch: list[_Ask]) -> None:
+        """Wait for a lock that outlasted others only as long as somebody here has not yet."""
+        waited = time.monotonic() - batch[0].asked_at if self._is_locked else 0.0
+        left = max(0.0, _BUSY_S - waited)
+        if left != self._patience_s:
+            self._patience_s = left
+            self._writing.execute(f"PRAGMA busy_timeout = {round(left * 1000)}")
 
     def _commit(self, batch: list[_Ask]) -> None:
         db = self._writing
@@ -272,13 +286,13 @@ def translated() -> Iterator[None]:
         text = str(failure).lower()
         if "full" in text or "no space" in text or "disk i/o" in text:
             raise errors.StorageFull(
-                "The disk of STATE_DIR is full: the job could not be stored.",
-                hint="Make room in STATE_DIR, then send it again.",
+                "The disk of STATE_DIR is full.",
+                hint="Make room in STATE_DIR, then try again.",
             ) from failure
         if "locked" in text:
             raise errors.StoreBusy(
                 "Another process holds the job store, STATE_DIR/jobs.db, locked.",
-                hint="End what has it open (a shell of sqlite3, a backup), then send it again.",
+                hint="End what has it open (a shell of sqlite3, a backup), then try again.",
                 retry_after=5.0,
             ) from failure
         raise
