@@ -196,8 +196,22 @@ WHERE id = :job_id AND NOT EXISTS (
 -- deliveries --
 -- A page of deliveries, newest first.
 SELECT * FROM deliveries
-WHERE (:state IS NULL OR state = :state) AND (:job_id IS NULL OR job_id = :job_id)
-    AND (:before IS NULL OR seq < :before)
+WHERE seq < coalesce(:before, 9223372036854775807)
+ORDER BY seq DESC
+LIMIT :limit;
+
+-- deliveries_in_state --
+-- A page of the deliveries in one state.
+SELECT * FROM deliveries
+WHERE state = :state AND seq < coalesce(:before, 9223372036854775807)
+ORDER BY seq DESC
+LIMIT :limit;
+
+-- deliveries_of_job --
+-- A page of the deliveries about one job.
+SELECT * FROM deliveries
+WHERE job_id = :job_id AND (:state IS NULL OR state = :state)
+    AND seq < coalesce(:before, 9223372036854775807)
 ORDER BY seq DESC
 LIMIT :limit;
 

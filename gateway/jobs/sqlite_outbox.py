@@ -132,9 +132,10 @@ class SqliteOutbox:
     ) -> tuple[list[Delivery], str | None]:
         """See `Outbox.deliveries`; the cursor is the number of the page's last delivery."""
         before = int(cursor) if cursor else None
-        found = await self._read(
-            "deliveries", state=state, job_id=job_id, limit=limit + 1, before=before
-        )
+        # One statement each: with every filter in one, none would find its index.
+        name = "deliveries_in_state" if state is not None else "deliveries"
+        name = "deliveries_of_job" if job_id is not None else name
+        found = await self._read(name, state=state, job_id=job_id, limit=limit + 1, before=before)
         following = str(found[limit - 1]["seq"]) if len(found) > limit else None
         return [rows.delivery(row) for row in found[:limit]], following
 
