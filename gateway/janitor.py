@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from gateway import clock, metrics
+from gateway import clock, errors, metrics
 from gateway.jobs.job import Job
 from gateway.jobs.store import Store
 from gateway.jobs.waiters import Waiters
@@ -54,6 +54,8 @@ class Janitor:
             await asyncio.sleep(self._lifetimes.pause)
             try:
                 await self.round(clock.now())
+            except errors.Unavailable as failure:
+                logger.error("the janitor waits for the store", reason=failure.message)
             except Exception:  # noqa: BLE001 - the background-task guard is one of the three places
                 metrics.errors_total.labels("janitor").inc()
                 logger.exception("the janitor could not clean")
