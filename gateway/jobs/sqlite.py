@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,25 +14,18 @@ from typing import Any
 from gateway import clock, errors
 from gateway.jobs import queries, rows
 from gateway.jobs.database import Database, translated
-from gateway.jobs.estimate import Place
 from gateway.jobs.feed import Feed
 from gateway.jobs.job import Change, Job, Lease, Outcome, State, Want
 from gateway.jobs.policy import FREE, Policy
 from gateway.jobs.sqlite_outbox import SqliteOutbox
-from gateway.jobs.sqlite_queue import Reach, SqliteQueue
-from gateway.jobs.store import Cancelled, Holdings, Jobs, Leases
+from gateway.jobs.sqlite_reads import SqliteReads
+from gateway.jobs.store import Cancelled, Jobs, Leases
 
 # Inside the class, `list` is a method.
 Rows = list[sqlite3.Row]
 
 #: Life of a lease that nobody renews, seconds.
 LEASE_S = 60.0
-
-#: Jobs that hold input files, in a page of them.
-HOLDINGS = 1000
-
-#: Where the first page begins: no job has this number.
-_AFTER_ALL = 2**62
 
 _LATE = errors.JobTimeout(
     "The job's timeout passed while it was queued.",
@@ -42,20 +34,15 @@ _LATE = errors.JobTimeout(
 )
 
 
-class SqliteStore:
+class SqliteStore(SqliteReads):
     """See `jobs.store.Store`; commits are fsynced where a caller was promised the disk."""
 
     def __init__(self, db: Database, now: Callable[[], float], policy: Policy) -> None:
-        self._db = db
-        self._now = now
-        self._sql = queries.load()
+        super().__init__(db, now, policy)
         self._feed = Feed()
         self._claimable = asyncio.Event()
-        self._progress: dict[str, dict[str, Any]] = {}
         self._last_queued_at = 0.0
         self.outbox = SqliteOutbox(db, self._sql, now)
-        self._policy = policy
-        self._queue = SqliteQueue(self._sql, policy, self._started_at)
 
     @classmethod
     async def open(
@@ -131,65 +118,6 @@ class SqliteStore:
         # Durable also for a job that is there already: whoever put it may still wait for the disk.
         return (await self._db.run(work, durable=durable, told=told))[0]
 
-    async def get(self, job_id: str) -> Job | None:
-        """See `Store.get`."""
-        return await self._found("get", id=job_id)
-
-    async def by_key(self, idempotency_key: str) -> Job | None:
-        """See `Store.by_key`."""
-        return await self._found("by_key", idempotency_key=idempotency_key)
-
-    async def list(
-        self, *, state: State | None = None, limit: int = 50, cursor: str | None = None
-    ) -> tuple[Jobs, str | None]:
-        """See `Store.list`; the cursor is the sequence number of the page's last job."""
-        name = "list" if state is None else "list_in_state"
-        page = {"state": state, "limit": limit + 1, "before": int(cursor or _AFTER_ALL)}
-
-        def work(db: sqlite3.Connection) -> tuple[Jobs, str | None]:
-            found = self._rows(db, name, **page)
-            following = str(found[limit - 1]["seq"]) if len(found) > limit else None
-            return [rows.job(row) for row in found[:limit]], following
-
-        return await self._db.read(work)
-
-    async def depth(self) -> dict[State, int]:
-        """See `Store.depth`."""
-        found = {State(row["state"]): row["jobs"] for row in await self._read("depth")}
-        return {state: found.get(state, 0) for state in State}
-
-    async def check_room(self, owner: str | None) -> None:
-        """See `Store.check_room`."""
-        if not self._policy.limits_waiting:
-            return
-        full = await self._db.read(lambda db: self._queue.refusal(db, owner, self._now()))
-        if full is not None:
-            raise full
-
-    async def oldest(self) -> float | None:
-        """See `Store.oldest`."""
-        found = await self._read("oldest")
-        return found[0]["queued_at"] if found else None
-
-    async def position(self, job: Job) -> int:
-        """See `Store.position`."""
-        found = await self.places([job])
-        return found[job.id].position if found else 1
-
-    async def places(self, jobs: Sequence[Job]) -> dict[str, Place]:
-        """See `Store.places`."""
-        job_ids = [job.id for job in jobs if job.state is State.QUEUED]
-        if not job_ids:
-            return {}
-        now = self._now()
-        return await self._db.read(lambda db: self._queue.places(db, job_ids, now))
-
-    async def holdings(self, cursor: str | None = None) -> tuple[Holdings, str | None]:
-        """See `Store.holdings`."""
-        found = await self._read("holdings", after=int(cursor or 0), limit=HOLDINGS)
-        following = str(found[-1]["seq"]) if len(found) == HOLDINGS else None
-        return [rows.holding(row) for row in found], following
-
     async def cancel(self, job_id: str, error: dict[str, Any]) -> Cancelled:
         """See `Store.cancel`."""
         given = rows.dumps(error)
@@ -227,14 +155,6 @@ class SqliteStore:
         job = await self._db.run(work, told=self._changed)
         return None if job is None else Lease(job, token)
 
-    async def peek(self, count: int, *, nearest: int = 0, horizon: float = math.inf) -> Jobs:
-        """See `Store.peek`."""
-        reach = Reach(count, nearest, horizon)
-        now = self._now()
-        return await self._db.read(
-            lambda db: [rows.job(row) for row in self._queue.peek(db, reach, now)]
-        )
-
     async def wait(self, timeout: float) -> None:
         """See `Store.wait`."""
         with contextlib.suppress(TimeoutError):
@@ -258,10 +178,6 @@ class SqliteStore:
     def progress(self, lease: Lease, data: dict[str, Any]) -> None:
         """See `Store.progress`."""
         self._progress.setdefault(lease.job.id, {}).update(data)
-
-    def progress_of(self, job_id: str) -> dict[str, Any]:
-        """See `Store.progress_of`."""
-        return self._progress.get(job_id, {})
 
     async def finish(self, lease: Lease, outcome: Outcome) -> Job:
         """See `Store.finish`."""
@@ -337,10 +253,6 @@ class SqliteStore:
 
     # For the janitor
 
-    async def expired(self, before: float) -> Jobs:
-        """See `Store.expired`."""
-        return [rows.job(row) for row in await self._read("expired", before=before)]
-
     async def forget_files(self, job_id: str) -> None:
         """See `Store.forget_files`."""
         await self._db.run(lambda db: self._rows(db, "forget_files", id=job_id))
@@ -369,10 +281,6 @@ class SqliteStore:
 
     # The database
 
-    def _started_at(self, job_id: str) -> float | None:
-        # Also asked from the threads of the database: it only looks.
-        return self._progress.get(job_id, {}).get("started_at")
-
     def _changed(self, job: Job | None) -> None:
         """Tell of a change that is committed."""
         if job is None:
@@ -400,16 +308,6 @@ class SqliteStore:
         if job.state is State.SUCCEEDED:
             self._queue.learn(db, row["shape"], job.result)
         return job
-
-    def _rows(self, db: sqlite3.Connection, name: str, **values: Any) -> Rows:
-        return db.execute(self._sql[name], values).fetchall()
-
-    async def _read(self, name: str, **values: Any) -> Rows:
-        return await self._db.read(lambda db: self._rows(db, name, **values))
-
-    async def _found(self, name: str, **values: Any) -> Job | None:
-        found = await self._read(name, **values)
-        return rows.job(found[0]) if found else None
 
 
 def _finished(lease: Lease, outcome: Outcome, now: float) -> Job:
