@@ -59,7 +59,7 @@ class Watch:
     async def run(self, job_id: str, *, is_known: bool = False) -> dict[str, Any]:
         """Return the job's record when it is over; `is_known`: it was accepted a moment ago."""
         following = Following(job_id, self._wishes.preview is not None, is_known, self._lost)
-        job: dict[str, Any] = {"id": job_id, "state": "queued", "progress": {"value": 0.0}}
+        job: dict[str, Any] = {"id": job_id, "progress": {"value": 0.0}}
         async with aclosing(events(self._client, following)) as stream:
             async for event in stream:
                 self._screen.event(event)
@@ -82,7 +82,9 @@ class Watch:
 
     async def _show(self, job: dict[str, Any], event: JobEvent) -> None:
         if event.kind in ("state", "progress"):
-            self._screen.show(job)
+            # Of a job that is over, how far it came may be told before what it is.
+            if "state" in job:
+                self._screen.show(job)
         elif event.kind == "output":
             self._output(event.data)
         elif event.kind == "log" and self._wishes.logs:

@@ -188,7 +188,8 @@ class TestWatch:
         picture = {"content_type": "image/jpeg", "data_base64": base64.b64encode(b"jpeg").decode()}
         output = RECORD["outputs"][0]
         stream = (
-            sent(1, "state", state="queued", position=2)
+            sent(0, "progress", value=0.1)
+            + sent(1, "state", state="queued", position=2)
             + sent(2, "state", state="running", attempt=1)
             + sent(3, "log", level="info", message="\x1b[31m 10%\r 20%\x07")
             + sent(4, "progress", value=0.5, class_type="KSampler")
