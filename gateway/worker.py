@@ -73,8 +73,9 @@ class _Running:
     task: asyncio.Task[None]
     #: Why the task is being cancelled; None while it is not.
     reason: errors.GatewayError | None = None
-    #: A task that is cancelled before its first step never gets to say what became of its job.
-    has_begun: bool = False
+    #: A task that is cancelled before its first step, or while its end is being decided, never
+    #: gets to say what became of its job; the reason is heard all the same.
+    is_interruptible: bool = False
     #: Its end is known and being stored: too late to cancel.
     is_settling: bool = False
 
@@ -264,7 +265,7 @@ class Worker:
     async def _outcome(self, lease: Lease) -> Outcome:
         job = lease.job
         found = self._running[job.id]
-        found.has_begun = True
+        found.is_interruptible = True
         if found.reason is not None:
             raise found.reason
         remaining = None if job.deadline is None else job.deadline - clock.now()
@@ -295,12 +296,15 @@ class Worker:
         return Callbacks(progress, sending, delivering)
 
     async def _engine_lost(self, lease: Lease, lost: errors.EngineLost) -> Job:
-        if self._running[lease.job.id].reason is not None:
-            return await self._cancelled(lease)
+        found = self._running[lease.job.id]
+        found.is_interruptible = False
         if not lost.started:
             logger.info("the job goes back to the queue", reason=lost.message)
             # ComfyUI may be about to be declared dead: no hurry to claim the same job again.
             await asyncio.sleep(_PAUSE_S)
+        if found.reason is not None:
+            return await self._cancelled(lease)
+        if not lost.started:
             await self._stored(lambda: self._store.release(lease))
             self._runner.narration.note(lease.job.id, f"Back in the queue: {lost.message}")
             return lease.job
@@ -317,8 +321,10 @@ class Worker:
         return job
 
     async def _gpu_lost(self, lease: Lease, failure: errors.ExecutionFailed) -> Job:
+        found = self._running[lease.job.id]
+        found.is_interruptible = False
         await self._engine.gpu_lost()
-        if self._running[lease.job.id].reason is not None:
+        if found.reason is not None:
             return await self._cancelled(lease)
         lasting = errors.ExecutionFailed(failure.message, hint=_GPU_HINT, **failure.details)
         job = await self._fail(lease, lasting, retry_in=0.0)
@@ -390,7 +396,7 @@ class Worker:
         found = self._running.get(job_id)
         if found is not None and found.reason is None and not found.is_settling:
             found.reason = reason
-            if found.has_begun:
+            if found.is_interruptible:
                 found.task.cancel()
 
     # The end

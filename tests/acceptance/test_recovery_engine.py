@@ -144,19 +144,18 @@ async def test_a_gpu_that_stays_away_fails_the_job(place: Place) -> None:
 
 
 async def test_a_job_that_kills_comfyui_takes_no_other_along(place: Place) -> None:
-    faults = "--slow 0.2 --crash-after 1"
-    async with gateway(place, faults, COMFY_QUEUE_DEPTH="2", MAX_ATTEMPTS="2") as found:
+    settings = {"COMFY_QUEUE_DEPTH": "2", "MAX_ATTEMPTS": "1"}
+    async with gateway(place, first="--slow 0.3 --crash-after 1", **settings) as found:
         deadly = found.begin(picture(1), id="deadly")
         await found.until_begun()
         waiting = found.begin(picture(2), id="waiting")
         await found.until_jobs(2, "running")
 
         assert (await deadly).body["code"] == "engine_crashed"
-        # It counted none of the two crashes: it is itself tried twice.
+        assert (await waiting).status == 200
         assert (await found.job("waiting"))["attempt"] == 1
-        assert (await waiting).body["code"] == "engine_crashed"
-        await until_counted(found, "poison_jobs_total", **{"": 2})
-        await until_counted(found, "retries_total", engine_lost=2)
+        await until_counted(found, "poison_jobs_total", **{"": 1})
+        assert await counted(found, "retries_total") == {}
 
 
 # Between jobs
@@ -227,6 +226,25 @@ async def test_comfyui_killed_while_a_job_is_queued(place: Place) -> None:
         for answer in await asyncio.gather(running, queued):
             assert answer.status == 200, answer.body
         assert (await found.job("queued"))["attempt"] == 1
+        await until_counted(found, "retries_total", engine_lost=1)
+
+
+async def test_a_cancel_at_the_moment_when_comfyui_dies(place: Place) -> None:
+    settings = {"COMFY_QUEUE_DEPTH": "2", "MAX_ATTEMPTS": "1"}
+    async with gateway(place, first="--slow 20", **settings) as found:
+        asked = [found.begin(picture(1), id="running")]
+        await found.until_begun()
+        asked.append(found.begin(picture(2), id="waiting"))
+        await found.until_jobs(2, "running")
+        found.kill_engine()
+        log = place.folder / "gateway.log"
+        await wait_until(
+            lambda: "the job goes back to the queue" in log.read_text(), description="it is told"
+        )
+        assert (await found.ask("POST", "/jobs/waiting/cancel")).status == 202
+
+        codes = [answer.body["code"] for answer in await asyncio.gather(*asked)]
+        assert codes == ["engine_crashed", "cancelled"]
 
 
 class Slow:
