@@ -1,37 +1,56 @@
-"""A host that takes uploads, when it may."""
+"""A host that takes uploads and hears events, when it may."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 
 from aiohttp import web
+from PIL import Image
 
 from tests.listening import listening
 
 
-@dataclass
 class Shelf:
-    """Takes files by PUT; `may_answer` holds its answers back while it is not set."""
+    """A host that takes files by PUT, and hears events by POST."""
 
-    url: str = ""
-    files: dict[str, bytes] = field(default_factory=dict)
-    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self) -> None:
+        self.url = ""
+        self.files: dict[str, bytes] = {}
+        self.types: dict[str, str] = {}
+        self.sent: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.events: list[tuple[dict[str, str], bytes]] = []
+        self.status = 201
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
 
     async def put(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path)
         body = await request.read()
         await self.may_answer.wait()
-        self.files[request.path] = body
-        return web.Response(status=201)
+        if self.status == 201:
+            self.files[request.path] = body
+            self.types[request.path] = request.content_type
+            self.sent[request.path] = request.headers.get("Authorization", "")
+        return web.Response(status=self.status)
+
+    async def post(self, request: web.Request) -> web.Response:
+        self.events.append((dict(request.headers), await request.read()))
+        return web.Response()
+
+    def picture(self, path: str) -> Image.Image:
+        return Image.open(io.BytesIO(self.files[path]))
 
 
 @contextlib.asynccontextmanager
 async def shelves() -> AsyncIterator[Shelf]:
     """Hold a shelf that answers at once."""
     found = Shelf()
-    found.may_answer.set()
-    async with listening(web.put("/{path:.*}", found.put)) as found.url:
+    async with listening(
+        web.put("/{path:.*}", found.put), web.post("/{path:.*}", found.post)
+    ) as found.url:
         yield found
         found.may_answer.set()

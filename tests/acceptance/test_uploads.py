@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import json
@@ -11,7 +10,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 from PIL import Image
 from standardwebhooks import Webhook
 from yarl import URL
@@ -19,9 +17,9 @@ from yarl import URL
 from tests.acceptance import faulty
 from tests.acceptance.conftest import Gateway
 from tests.acceptance.faulty import Place, picture
+from tests.acceptance.shelves import Shelf, shelves
 from tests.contract.providers import hub
 from tests.contract.providers.servers import ACCOUNT, ACCOUNT_KEY, AZURITE, BUCKET, Servers
-from tests.listening import listening
 from tests.waiting import wait_until
 
 SECRET = base64.b64encode(b"a key of the operator").decode()
@@ -31,46 +29,10 @@ OF_GOOGLE = {"url_pattern": "gs://**", "auth": {"type": "bearer", "token": PASSW
 LOCAL = {"ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8"}
 
 
-class Shelf:
-    """A host that takes files by PUT, and hears events by POST."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.files: dict[str, bytes] = {}
-        self.types: dict[str, str] = {}
-        self.sent: dict[str, str] = {}
-        self.asked: list[str] = []
-        self.events: list[tuple[dict[str, str], bytes]] = []
-        self.status = 201
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
-
-    async def put(self, request: web.Request) -> web.Response:
-        self.asked.append(request.path)
-        body = await request.read()
-        await self.may_answer.wait()
-        if self.status == 201:
-            self.files[request.path] = body
-            self.types[request.path] = request.content_type
-            self.sent[request.path] = request.headers.get("Authorization", "")
-        return web.Response(status=self.status)
-
-    async def post(self, request: web.Request) -> web.Response:
-        self.events.append((dict(request.headers), await request.read()))
-        return web.Response()
-
-    def picture(self, path: str) -> Image.Image:
-        return Image.open(io.BytesIO(self.files[path]))
-
-
 @pytest.fixture
 async def shelf() -> AsyncIterator[Shelf]:
-    found = Shelf()
-    async with listening(
-        web.put("/{path:.*}", found.put), web.post("/{path:.*}", found.post)
-    ) as found.url:
+    async with shelves() as found:
         yield found
-        found.may_answer.set()
 
 
 @pytest.fixture(scope="module")
