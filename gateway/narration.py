@@ -26,7 +26,7 @@ _LINES_AT_ONCE = 100
 _LINE_LENGTH = 1000
 _URLS_TOLD = 20
 #: Larger pictures are not sent as previews, bytes.
-_PREVIEW_MOST = 2 * 1024 * 1024
+_PREVIEW_MOST = 1024 * 1024
 
 _ERROR = re.compile(r"(error|exception|critical|fatal|traceback)\b|!!!", re.IGNORECASE)
 _WARNING = re.compile(r"warn(ing)?\b", re.IGNORECASE)

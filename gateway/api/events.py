@@ -153,7 +153,7 @@ class _Stream:
         await self.response.write_eof()
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _chunk(raw: bytes) -> bytes:
     """Return bytes as a chunk of HTTP/1.1; made once for all readers of the same."""
     return b"%x\r\n%s\r\n" % (len(raw), raw)

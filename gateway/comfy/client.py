@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +17,10 @@ from gateway import errors, graph, metrics
 from gateway.comfy import events
 from gateway.comfy.attempt import Attempt, Execution
 from gateway.comfy.calls import Calls
+from gateway.comfy.early import Early
+from gateway.comfy.forgetting import Forgetting
 from gateway.comfy.nodes import Catalog
-from gateway.comfy.observer import FileRef, Observer
+from gateway.comfy.observer import FileRef, Lately, Observer
 from gateway.comfy.refusal import refused, without_tracebacks
 from gateway.log import logger
 
@@ -29,13 +30,6 @@ _LONGEST_SILENCE_S = 30.0
 #: ComfyUI's worker thread can end over an error between two prompts, while its HTTP goes on to
 #: take more of them. Between two prompts it may unload models, which takes a while.
 WORKER_GONE_S = 120.0
-_FORGET_EVERY_S = 1.0
-_FORGET_MOST = 200
-
-
-#: Frames that are kept for a prompt whose name is not known yet.
-_EARLY_FRAMES = 1000
-_LATELY = 16
 
 
 class Comfy:
@@ -57,20 +51,18 @@ class Comfy:
         self._stall_s = stall_s
         self._on_hang = on_hang
         self._attempts: dict[str, Attempt] = {}
-        self._sending = 0
-        self._early: deque[events.Frame] = deque(maxlen=_EARLY_FRAMES)
+        self._early = Early()
         self._running: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._connected = asyncio.Event()
-        self._to_forget: list[str] = []
+        self._forgetting = Forgetting(self._calls)
         self._repairs: set[asyncio.Task[None]] = set()
         self._queue_seen: tuple[set[str], set[str]] | None = None
         self._alive_at = time.monotonic()
         self.on_free: Callable[[], None] = lambda: None
         self.on_leftovers: Callable[[list[FileRef]], None] = lambda _: None
-        #: Who heard of the prompts that were settled last: their very last frame is yet to come.
-        self._lately: dict[str, Observer] = {}
+        self._lately = Lately()
         #: Frames that are of no prompt.
         self.on_status: Callable[[events.Frame], None] = lambda _: None
 
@@ -90,7 +82,7 @@ class Comfy:
         self._tasks = [
             asyncio.create_task(self._listen(), name="comfy-listen"),
             asyncio.create_task(self._watch(), name="comfy-watch"),
-            asyncio.create_task(self._forget(), name="comfy-forget"),
+            asyncio.create_task(self._forgetting.run(), name="comfy-forget"),
         ]
         async with asyncio.timeout(60):
             await self._connected.wait()
@@ -110,7 +102,7 @@ class Comfy:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._connected.clear()
         attempts, self._attempts, self._running = self._attempts, {}, None
-        self._to_forget.clear()
+        self._forgetting.clear()
         for attempt in attempts.values():
             started = attempt.started and is_counted
             lost = errors.EngineLost(reason, started=started, last_lines=last_lines)
@@ -160,7 +152,7 @@ class Comfy:
             self._alive_at = time.monotonic()
         self._attempts[prompt_id] = attempt
         try:
-            async with self._early_frames():
+            with self._early.sending():
                 await self._send(attempt, extra_data)
             execution = await attempt.result
             return replace(execution, node_errors=attempt.node_errors)
@@ -175,17 +167,6 @@ class Comfy:
             if attempt.result.done() and not attempt.result.cancelled():
                 attempt.result.exception()
                 self._settled(attempt)
-
-    @contextlib.asynccontextmanager
-    async def _early_frames(self) -> AsyncIterator[None]:
-        """Keep frames of unknown names: an old core's answer may come after them."""
-        self._sending += 1
-        try:
-            yield
-        finally:
-            self._sending -= 1
-            if not self._sending:
-                self._early.clear()
 
     async def _send(self, attempt: Attempt, extra_data: dict[str, Any]) -> None:
         body = {
@@ -233,7 +214,7 @@ class Comfy:
             self._attempts.pop(attempt.prompt_id, None)
             attempt.prompt_id = given
             self._attempts[given] = attempt
-            for frame in [early for early in self._early if early.prompt_id == given]:
+            for frame in self._early.of(given):
                 self._take(frame)
 
     async def _abandon(self, attempt: Attempt) -> None:
@@ -260,10 +241,8 @@ class Comfy:
 
     def _settled(self, attempt: Attempt) -> None:
         if self._attempts.pop(attempt.prompt_id, None) is not None:
-            self._to_forget.append(attempt.prompt_id)
-            self._lately[attempt.prompt_id] = attempt.observer
-            if len(self._lately) > _LATELY:
-                del self._lately[next(iter(self._lately))]
+            self._forgetting.add(attempt.prompt_id)
+            self._lately.add(attempt.prompt_id, attempt.observer)
             self._leave(attempt)
             self.on_free()
 
@@ -329,11 +308,9 @@ class Comfy:
         if frame.type == "execution_start":
             self._running = prompt_id
         attempt = self._attempts.get(prompt_id)
-        if attempt is None and self._sending:
-            self._early.append(frame)
         if attempt is None:
-            if prompt_id in self._lately:
-                self._lately[prompt_id].on_frame(frame)
+            self._early.keep(frame)
+            self._lately.on_frame(prompt_id, frame)
             return
         attempt.take(frame)
         if attempt.over.is_set() and not attempt.result.done():
@@ -417,19 +394,3 @@ class Comfy:
             return False
         attempt.restore(entry)
         return True
-
-    # Beside the way of jobs
-
-    async def _forget(self) -> None:
-        """Delete delivered prompts from ComfyUI's history, many at a time."""
-        while True:
-            await asyncio.sleep(_FORGET_EVERY_S)
-            batch, self._to_forget = (
-                self._to_forget[:_FORGET_MOST],
-                self._to_forget[_FORGET_MOST:],
-            )
-            if batch:
-                try:
-                    await self._calls.json("POST", "/history", {"delete": batch})
-                except (aiohttp.ClientError, OSError, ValueError) as failure:
-                    logger.debug("history was not deleted", error=str(failure)[:200])

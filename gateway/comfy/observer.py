@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from gateway.comfy.events import Frame, Preview
 
+_LATELY = 16
+
 
 @dataclass(frozen=True)
 class FileRef:
@@ -55,3 +57,21 @@ class Observer:
 
     def on_line(self, line: str) -> None:
         """Hear what ComfyUI wrote into its log meanwhile."""
+
+
+class Lately:
+    """Who heard of the prompts that were settled last: their very last frames are yet to come."""
+
+    def __init__(self) -> None:
+        self._observers: dict[str, Observer] = {}
+
+    def add(self, prompt_id: str, observer: Observer) -> None:
+        """Keep an observer for a while."""
+        self._observers[prompt_id] = observer
+        if len(self._observers) > _LATELY:
+            del self._observers[next(iter(self._observers))]
+
+    def on_frame(self, prompt_id: str, frame: Frame) -> None:
+        """Hand on a frame, if someone is there to hear it."""
+        if prompt_id in self._observers:
+            self._observers[prompt_id].on_frame(frame)

@@ -15,7 +15,7 @@ Kind = Literal["state", "progress", "preview", "output", "log"]
 
 #: Events that a slow reader may lose when more have come since.
 PROGRESS_KEPT = 64
-LOGS_KEPT = 200
+LOGS_KEPT = 100
 
 
 class Event:
@@ -82,8 +82,12 @@ class Channel:
 
     def __init__(self, first_id: int) -> None:
         """Ids of its events are above `first_id`."""
-        self.first_id = self.last_id = first_id
         self.readers: set[Reader] = set()
+        self.begin(first_id)
+
+    def begin(self, first_id: int) -> None:
+        """Forget all that was told: the name is another job's now."""
+        self.first_id = self.last_id = first_id
         self.state: dict[str, Any] | None = None
         #: The highest progress that was told.
         self.value = 0.0
@@ -137,6 +141,9 @@ class Channel:
             self._kept[kind, key] = event
         if kind == "state":
             self.state = data
+            if self.is_over:
+                # They are large, and of no use any more.
+                self._preview.clear()
 
     def since(self, cursor: int | None, *, previews: bool) -> bytes:
         """Return what came after an event, or how things stand; made once for all who ask."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ import pybase64
 from gateway import metrics
 from gateway.jobs.answer import public_output
 from gateway.jobs.channel import Channel, Kind, Reader
+from gateway.jobs.estimate import Place
 from gateway.jobs.job import Change, Job, State
 from gateway.jobs.pace import Pace
 
@@ -22,17 +24,18 @@ PROGRESS_EVERY_S = 0.2
 PREVIEW_EVERY_S = 0.5
 #: Seconds for which the events of a job that is over can be had again, and of how many such jobs.
 KEPT_S = 60.0
-KEPT_JOBS = 256
-#: Seconds between two looks at the positions of queued jobs that are watched, and for one look.
+KEPT_JOBS = 64
+#: Seconds between two looks at the positions of queued jobs that are watched, and how many a look
+#: takes in.
 _LOOK_EVERY_S = 1.0
-_LOOK_FOR_S = 0.05
+_LOOK_AT = 1000
 
 
 class Queue(Protocol):
     """Where the positions of queued jobs are known."""
 
-    async def position(self, job: Job) -> int:
-        """Return how many queued jobs come before this one, plus one."""
+    async def places(self, jobs: Sequence[Job]) -> dict[str, Place]:
+        """Return where those that are queued stand, by id."""
         ...
 
 
@@ -94,7 +97,7 @@ class Events:
     def changed(self, job: Job, position: int | None = None) -> None:
         """Tell how a job stands."""
         channel = self._channels.get(job.id)
-        if channel is None or channel.is_over:
+        if channel is None or self._is_over(channel, job):
             return
         if job.state is State.QUEUED and channel.readers:
             self._queued[job.id] = job
@@ -113,6 +116,14 @@ class Events:
             self._add(channel, "state", data, (job.state, job.attempt))
         if channel.is_over:
             self._end_of(job.id, channel)
+
+    def _is_over(self, channel: _Paced, job: Job) -> bool:
+        if channel.is_over and channel.job_created_at < job.created_at:
+            # That one was deleted, and its name is used again.
+            self._over.pop(job.id, None)
+            channel.begin(self._last_id)
+        channel.job_created_at = job.created_at
+        return channel.is_over
 
     def _complete(self, channel: _Paced, job: Job) -> None:
         """Nodes that had nothing to do tell of no progress: what has run is done."""
@@ -178,6 +189,7 @@ class Events:
     def seed(self, job: Job, position: int | None) -> None:
         """Say how a job that a reader has come to stands, unless that was told already."""
         channel = self._opened(job.id)
+        self._is_over(channel, job)
         if channel.state is None:
             for entry in [] if channel.has_outputs else job.result.get("outputs", []):
                 self.publish_output(job.id, entry, key=entry["index"])
@@ -203,20 +215,19 @@ class Events:
             for job_id in [job_id for job_id, until in self._over.items() if until <= now]:
                 self._forget(job_id)
             if self._is_stirred and self._queued:
-                self._is_stirred = await self._looked(queue, now + _LOOK_FOR_S)
+                self._is_stirred = await self._looked(queue)
 
-    async def _looked(self, queue: Queue, until: float) -> bool:
-        """Tell positions until the time is over; return whether some are left for the next time."""
+    async def _looked(self, queue: Queue) -> bool:
+        """Tell positions; return whether some are left for the next time."""
         self._is_stirred = False
-        for job in list(self._queued.values()):
-            if time.monotonic() > until:
-                return True
-            position = await queue.position(job)
-            # It may have changed while the store was asked.
-            if self._queued.get(job.id) is job:
+        jobs = list(itertools.islice(self._queued.values(), _LOOK_AT))
+        places = await queue.places(jobs)
+        for job in jobs:
+            # It may have changed, or be watched no more, since the store was asked.
+            if job.id in places and self._queued.get(job.id) is job:
                 del self._queued[job.id]
-                self.changed(job, position)
-        return self._is_stirred
+                self.changed(job, places[job.id].position)
+        return self._is_stirred or len(self._queued) > len(jobs)
 
     def end(self, *, keep: Collection[str]) -> None:
         """End the streams of all jobs but these, and those that come later too."""
@@ -232,6 +243,8 @@ class _Paced(Channel):
     def __init__(self, first_id: int, add: Callable[..., None]) -> None:
         super().__init__(first_id)
         self.is_waking = False
+        #: Which of the jobs that bore the name it is of.
+        self.job_created_at = 0.0
         self._tell = partial(add, self)
         self.progress = Pace(self._tell_progress, PROGRESS_EVERY_S)
         self.preview = Pace(self._tell_preview, PREVIEW_EVERY_S)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from gateway import metrics
 from gateway.jobs import events as bus
 from gateway.jobs.channel import Reader
+from gateway.jobs.estimate import Place
 from gateway.jobs.events import Events
 from gateway.jobs.job import Job, State
 from tests.unit.jobs.test_channel import kinds, parsed
@@ -44,12 +46,12 @@ def told(reader: Reader) -> list[dict[str, Any]]:
 
 class Places:
     def __init__(self, **places: int) -> None:
-        self.places = places
+        self.places_of = places
         self.asked: list[str] = []
 
-    async def position(self, job: Job) -> int:
-        self.asked.append(job.id)
-        return self.places[job.id]
+    async def places(self, jobs: Sequence[Job]) -> dict[str, Place]:
+        self.asked.append("".join(job.id for job in jobs))
+        return {job.id: Place(self.places_of[job.id]) for job in jobs}
 
 
 async def test_progress_is_told_at_once_then_at_a_pace_and_the_newest_wins() -> None:
@@ -141,24 +143,27 @@ async def test_positions_of_watched_jobs_fall() -> None:
     events, places = Events(), Places(a=1)
     with reading(events, JOB, 3) as reader:
         assert told(reader) == [{"state": "queued", "attempt": 1, "position": 3}]
-        assert await events._looked(places, float("inf")) is False
+        assert await events._looked(places) is False
         assert told(reader) == [{"state": "queued", "attempt": 1, "position": 1}]
-        await events._looked(places, float("inf"))
+        await events._looked(places)
         assert told(reader) == []
         events.changed(RUNNING)
-        await events._looked(places, float("inf"))
+        await events._looked(places)
         assert told(reader) == [{"state": "running", "attempt": 1}]
-    assert places.asked == ["a", "a"]
+    assert places.asked == ["a", "a", ""]
 
 
-async def test_a_look_that_takes_long_goes_on_where_it_stopped() -> None:
-    events, places = Events(), Places(a=1, b=2)
-    other = replace(JOB, id="b")
-    with reading(events, JOB, 8), reading(events, other, 9):
-        assert await events._looked(places, 0.0)
-        assert places.asked == []
-        await events._looked(places, float("inf"))
-    assert places.asked == ["a", "b"]
+async def test_one_look_takes_in_many_jobs_and_the_next_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bus, "_LOOK_AT", 2)
+    events, places = Events(), Places(a=1, b=2, c=3)
+    with contextlib.ExitStack() as stack:
+        for name in "abc":
+            stack.enter_context(reading(events, replace(JOB, id=name), 9))
+        assert await events._looked(places)
+        await events._looked(places)
+    assert places.asked == ["ab", "ca"]
 
 
 async def test_a_wish_to_cancel_is_no_new_state() -> None:
@@ -202,6 +207,21 @@ async def test_of_a_job_that_was_over_before_the_record_is_told() -> None:
         assert again.is_told
     with reading(events, done, last_id=parsed(raw)[0][0]) as again:
         assert kinds(again.take()) == ["progress", "state"]
+
+
+async def test_a_name_that_is_used_again_is_another_job() -> None:
+    events = Events()
+    events.publish("a", "log", {"level": "info", "message": "x"})
+    events.changed(DONE)
+    again = replace(JOB, created_at=5.0)
+    with events.reading("a", None, previews=False, on_news=lambda: None) as reader:
+        events.changed(again)
+        events.seed(again, 2)
+        assert told(reader) == [{"state": "queued", "attempt": 1}]
+        events.publish("a", "progress", progress(0.5))
+        events.changed(replace(again, state=State.FAILED))
+        assert [data.get("state") or data["value"] for data in told(reader)] == [0.5, "failed"]
+    assert list(events._channels) == list(events._over) == ["a"]
 
 
 async def test_previews_are_made_for_those_who_asked() -> None:
