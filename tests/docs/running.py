@@ -49,8 +49,8 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 async def running_gateway(folder: Path, **settings: str) -> AsyncIterator[RunningGateway]:
     """Start a gateway, yield it when it is ready, and stop it."""
     ports = {"PORT": str(free_port()), "COMFYUI_PORT_HOST": str(free_port())}
-    env = environment(folder, **ports, **settings)
-    url = f"http://127.0.0.1:{ports['PORT']}"
+    env = environment(folder, **{**ports, **settings})
+    url = f"http://127.0.0.1:{env['PORT']}"
     with (folder / "gateway.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gateway", "serve"), cwd=ROOT, env=env, stdout=log, stderr=log
