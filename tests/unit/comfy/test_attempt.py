@@ -277,3 +277,40 @@ def test_any_entry_of_the_history_ends_the_attempt(
     assert attempt.over.is_set()
     found = attempt.result.exception()
     assert found is None if failure is None else isinstance(found, failure)
+
+
+def listening(output_nodes: frozenset[str]) -> tuple[Attempt, Listening]:
+    loop = asyncio.new_event_loop()
+    result: asyncio.Future[Execution] = loop.create_future()
+    loop.close()
+    observer = Listening([])
+    made = Attempt("p", WORKFLOW, observer, lambda *_: None, result, output_nodes=output_nodes)
+    return made, observer
+
+
+def test_the_place_of_a_file_is_final_when_no_node_before_it_may_report() -> None:
+    attempt, heard = listening(frozenset({"3", "4"}))
+    take(attempt, START, executing("4"), executed("4", images("late.png")))
+    take(attempt, executing("3"), executed("3", images("a.png", "b.png")), SUCCESS, END)
+    assert heard.files == [(["late.png"], 0), (["a.png", "b.png", "late.png"], 3)]
+
+
+def test_a_node_that_grew_others_may_report_again() -> None:
+    attempt, heard = listening(frozenset({"3", "4"}))
+    grown = executed("3.0.1", images("a.png"), display_node="3")
+    take(attempt, START, grown, executed("4", images("b.png")), SUCCESS, END)
+    assert heard.files == [(["a.png"], 0), (["a.png", "b.png"], 0)]
+
+
+def test_a_node_that_reports_nothing_is_waited_for_until_it_is_done() -> None:
+    attempt, heard = listening(frozenset({"3", "4"}))
+    take(attempt, START, executed("4", images("b.png")), executed("3", None), SUCCESS, END)
+    assert heard.files == [(["b.png"], 0), (["b.png"], 1)]
+
+
+@pytest.mark.parametrize(("said", "told"), [(None, "2"), ("7", "7")])
+def test_a_preview_is_of_the_node_that_runs_unless_it_says(said: str | None, told: str) -> None:
+    attempt, heard = listening(frozenset())
+    take(attempt, START, executing("2"))
+    attempt.take_preview(Preview("image/jpeg", b"x", None, said))
+    assert [preview.node_id for preview in heard.previews] == [told]
