@@ -193,8 +193,9 @@ class Worker:
     # Ahead of the GPU
 
     async def _look_ahead(self) -> None:
+        nearest = self._limits.queue_depth + AT_ONCE
         for job in await self._store.peek(
-            PEEK, nearest=self._limits.queue_depth + AT_ONCE, horizon=HORIZON_S
+            PEEK, nearest=nearest, horizon=HORIZON_S, known=frozenset(self._preparing)
         ):
             self._prepare(job)
 

@@ -108,13 +108,9 @@ ORDER BY rank, seq;
 
 -- peek --
 -- The first jobs that need something fetched, up to a place in the queue.
-SELECT * FROM jobs INDEXED BY jobs_fetching
+SELECT id FROM jobs INDEXED BY jobs_fetching
 WHERE state = 'queued' AND needs_fetch = 1 AND (rank, seq) <= (:rank, :seq)
 ORDER BY rank, seq LIMIT :limit;
-
--- some --
--- Jobs by their ids.
-SELECT * FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- fetching_of_owner --
 -- The first jobs of one owner that need something fetched.

@@ -42,6 +42,7 @@ class SqliteStore(SqliteReads):
         self._feed = Feed()
         self._claimable = asyncio.Event()
         self._last_queued_at = 0.0
+        self.cut_off: Jobs = []
         self.outbox = SqliteOutbox(db, self._sql, now)
 
     @classmethod
@@ -76,6 +77,7 @@ class SqliteStore(SqliteReads):
         )
 
         def work(db: sqlite3.Connection) -> None:
+            self.cut_off = [rows.job(row) for row in self._rows(db, "leased")]
             self._rows(db, "recover_anonymous", now=now, error=gone)
             for row in self._rows(db, "recover_cancelled", now=now):
                 self.outbox.owe(db, rows.job(row))
@@ -285,7 +287,8 @@ class SqliteStore(SqliteReads):
         """Tell of a change that is committed."""
         if job is None:
             return
-        if job.state is State.QUEUED:
+        if job.state is State.QUEUED or self._policy.most_running_per_owner:
+            # What ends or is only delivered now may have held up others of its owner.
             self._claimable.set()
         if job.state.is_terminal:
             self.outbox.wake()

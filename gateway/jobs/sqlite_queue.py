@@ -134,7 +134,7 @@ class SqliteQueue:
 
     # Ahead of the turn
 
-    def peek(self, db: sqlite3.Connection, reach: Reach, now: float) -> Rows:
+    def peek(self, db: sqlite3.Connection, reach: Reach, now: float) -> list[str]:
         """Return the first jobs with something to fetch that start soon; see `Store.peek`."""
         if not self._rows(db, "fetching"):
             return []
@@ -142,7 +142,8 @@ class SqliteQueue:
         if self._policy.is_fair:
             return self._peek_by_turns(db, reach, soon)
         rank, seq = max(self._nth(db, reach.nearest - 1), self._due_within(db, soon))
-        return self._rows(db, "peek", rank=rank, seq=seq, limit=reach.count)
+        found = self._rows(db, "peek", rank=rank, seq=seq, limit=reach.count)
+        return [row["id"] for row in found]
 
     def _nth(self, db: sqlite3.Connection, n: int) -> tuple[float, int]:
         if n < 0:
@@ -165,7 +166,7 @@ class SqliteQueue:
             left -= known.assumed(row["shape"])
         return last
 
-    def _peek_by_turns(self, db: sqlite3.Connection, reach: Reach, seconds: float) -> Rows:
+    def _peek_by_turns(self, db: sqlite3.Connection, reach: Reach, seconds: float) -> list[str]:
         mean = self._known(db).assumed(OVERALL)
         owners = [Owner(**row) for row in self._rows(db, "owners")]
         found: list[tuple[int, str]] = []
@@ -178,9 +179,7 @@ class SqliteQueue:
                 if ahead >= reach.nearest and (ahead * mean > seconds or before >= _FAR):
                     break
                 found.append((ahead, row["id"]))
-        nearest_ids = [job_id for _, job_id in sorted(found)[: reach.count]]
-        listed = self._rows(db, "some", ids=rows.dumps(nearest_ids))
-        return sorted(listed, key=lambda row: nearest_ids.index(row["id"]))
+        return [job_id for _, job_id in sorted(found)[: reach.count]]
 
     # Who stands where
 

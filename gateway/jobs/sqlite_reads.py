@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Container, Sequence
+from typing import Any, TypeVar
 
 from gateway.jobs import queries, rows
-from gateway.jobs.database import Database
+from gateway.jobs.database import Database, Work
 from gateway.jobs.estimate import Place
 from gateway.jobs.job import Job, State
 from gateway.jobs.policy import Policy
@@ -17,6 +17,7 @@ from gateway.jobs.store import Holdings, Jobs
 
 # Inside the class, `list` is a method.
 Rows = list[sqlite3.Row]
+_T = TypeVar("_T")
 
 #: Jobs that hold input files, in a page of them.
 HOLDINGS = 1000
@@ -89,7 +90,7 @@ class SqliteReads:
         if not job_ids:
             return {}
         now = self._now()
-        return await self._db.read(lambda db: self._queue.places(db, job_ids, now))
+        return await self._at_once(lambda db: self._queue.places(db, job_ids, now))
 
     async def holdings(self, cursor: str | None = None) -> tuple[Holdings, str | None]:
         """See `Store.holdings`."""
@@ -103,13 +104,24 @@ class SqliteReads:
 
     # For a worker and the janitor
 
-    async def peek(self, count: int, *, nearest: int = 0, horizon: float = math.inf) -> Jobs:
+    async def peek(
+        self,
+        count: int,
+        *,
+        nearest: int = 0,
+        horizon: float = math.inf,
+        known: Container[str] = frozenset(),
+    ) -> Jobs:
         """See `Store.peek`."""
         reach = Reach(count, nearest, horizon)
         now = self._now()
-        return await self._db.read(
-            lambda db: [rows.job(row) for row in self._queue.peek(db, reach, now)]
-        )
+
+        def work(db: sqlite3.Connection) -> Jobs:
+            # A worker looks often, and mostly knows all that it sees.
+            new = [job_id for job_id in self._queue.peek(db, reach, now) if job_id not in known]
+            return [rows.job(self._rows(db, "get", id=job_id)[0]) for job_id in new]
+
+        return await self._at_once(work)
 
     async def expired(self, before: float) -> Jobs:
         """See `Store.expired`."""
@@ -123,6 +135,18 @@ class SqliteReads:
 
     def _rows(self, db: sqlite3.Connection, name: str, **values: Any) -> Rows:
         return db.execute(self._sql[name], values).fetchall()
+
+    async def _at_once(self, work: Work[_T]) -> _T:
+        """Read by several statements what was true at one moment."""
+
+        def whole(db: sqlite3.Connection) -> _T:
+            db.execute("BEGIN")
+            try:
+                return work(db)
+            finally:
+                db.execute("COMMIT")
+
+        return await self._db.read(whole)
 
     async def _read(self, name: str, **values: Any) -> Rows:
         return await self._db.read(lambda db: self._rows(db, name, **values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Container, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from gateway import clock
@@ -89,6 +89,11 @@ class Store(Protocol):
         """The calls that jobs owe."""
         ...
 
+    @property
+    def cut_off(self) -> Jobs:
+        """The jobs that ran, or were delivered, when the last gateway on this store ended."""
+        ...
+
     # For any node
 
     async def put(self, job: Job, *, durable: bool) -> Job:
@@ -158,11 +163,18 @@ class Store(Protocol):
         """Take the first job that fits, by its rank, or by the turns of its owner; never blocks."""
         ...
 
-    async def peek(self, count: int, *, nearest: int = 0, horizon: float = math.inf) -> Jobs:
+    async def peek(
+        self,
+        count: int,
+        *,
+        nearest: int = 0,
+        horizon: float = math.inf,
+        known: Container[str] = frozenset(),
+    ) -> Jobs:
         """Return the first queued jobs that need something fetched; own nothing.
 
         Only those that are expected to start within `horizon` seconds, or that are among the
-        `nearest` first of the whole queue.
+        `nearest` first of the whole queue. Those in `known` count, and are not returned.
         """
         ...
 

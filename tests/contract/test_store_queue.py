@@ -17,7 +17,7 @@ from gateway.jobs.policy import Policy
 from gateway.jobs.store import Store, open_store
 from tests.contract.stores import Hands, claim, claim_all, got, job, outcome, put
 
-HOUR_S = 3600.0
+HOUR_S = FAR_S = 3600.0
 CANCELLED = {"code": "cancelled", "message": "Cancelled.", "status": 409}
 QUICK, SLOW = {"1": {"class_type": "Quick"}}, {"1": {"class_type": "Slow"}}
 
@@ -406,6 +406,28 @@ async def test_the_first_few_are_looked_at_however_long_the_others_take(store: S
 
     assert [one.id for one in await store.peek(16, nearest=4, horizon=900.0)] == ["c", "d"]
     assert [one.id for one in await store.peek(16, nearest=1, horizon=900.0)] == []
+
+
+async def test_what_is_known_counts_and_is_not_told_again(store: Store) -> None:
+    await put(store, "a", "b", "c", needs_fetch=True)
+
+    assert [one.id for one in await store.peek(2, known={"a"})] == ["b"]
+    assert await store.peek(2, known={"a", "b", "c"}) == []
+
+
+async def test_who_was_held_up_is_claimable_when_another_of_its_key_is_delivered(
+    opened: Opened,
+) -> None:
+    store = await opened(Policy(most_running_per_owner=1))
+    await put(store, "a0", "a1", owner="a")
+    lease = await claim(store)
+    await store.wait(0.01)
+    assert await store.claim(Want()) is None
+
+    await store.finish(lease, outcome(State.DELIVERING))
+    async with asyncio.timeout(5):
+        await store.wait(FAR_S)
+    assert (await claim(store)).job.id == "a1"
 
 
 async def test_turns_are_followed_ahead_of_them(opened: Opened) -> None:
