@@ -165,7 +165,7 @@ def table(record: Record, receiver: Receiver) -> list[Row]:
         exactly("dead letters", record.deliveries["dead"], 0),
         exactly("ends of the gateway that nobody asked for", record.unasked_ends, 0),
         exactly("ComfyUI's history", record.history, 0),
-        Row("output files left", ", ".join(record.outputs_left) or 0),
+        exactly("output files left", ", ".join(record.outputs_left) or 0, 0),
         exactly("processes left after the stop", len(record.processes_left), 0),
         Row("seconds", f"{record.duration_s:.0f}"),
     ]

@@ -344,6 +344,9 @@ class Gateway:
 
     async def _warm_up(self) -> None:
         await self.comfy.connect()
+        # The ComfyUI that ran them is gone: this one could not have its port else.
+        await self.runner.discard_cut_off(self.store.cut_off)
+        self.store.cut_off.clear()
         await self.warmup.run()
 
     def _engine_changed(self, snapshot: Snapshot) -> None:

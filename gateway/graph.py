@@ -207,6 +207,12 @@ def with_prefixes(graph: Graph, job_id: str, *, prepend: bool) -> Graph:
     return with_inputs(graph, edits)
 
 
+def prefixes(graph: Graph) -> list[str]:
+    """Return every filename_prefix."""
+    found = (node.get("inputs", {}).get("filename_prefix") for node in graph.values())
+    return [prefix for prefix in found if isinstance(prefix, str)]
+
+
 def made_unique(graph: Graph, job_id: str, output_classes: set[str]) -> Graph:
     """Return a copy whose output nodes without a prefix of their own run for this job alone."""
     edits = {

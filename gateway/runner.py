@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,10 @@ class Runner:
         sent_at = clock.now()
         try:
             execution = await self._execute(job, workflow, callbacks, narrator)
+        except errors.EngineLost as lost:
+            if lost.started:
+                await self.discard_cut_off([job])
+            raise
         finally:
             # What is delivered, or goes back to the queue, keeps no other job from its weights.
             self._preparation.release_weights(job.id)
@@ -221,6 +225,20 @@ class Runner:
                 path = await asyncio.to_thread(self._locate, ref)
                 if ref.type in ("output", "temp"):
                     await asyncio.to_thread(self._remove, [path], "\0", clock.now() - _RECENT_S)
+
+    async def discard_cut_off(self, jobs: Iterable[Job]) -> None:
+        """Delete what was written for jobs by a ComfyUI that is gone, and that nobody heard of."""
+        unheard = [self._bind(job, job.graph) for job in jobs if not job.result]
+        named = [prefix for workflow in unheard for prefix in graph.prefixes(workflow)]
+        await asyncio.to_thread(self._remove_saved, named)
+
+    def _remove_saved(self, prefixes: list[str]) -> None:
+        roots = self._folders.roots
+        for root in roots:
+            for prefix in prefixes:
+                # What cannot be deleted is no reason to run nothing.
+                with contextlib.suppress(OSError):
+                    outputs.remove(outputs.saved_under(root, prefix), roots)
 
     def _locate(self, ref: FileRef) -> Path:
         return outputs.locate(self._folders, ref.filename, ref.subfolder, ref.type)

@@ -80,6 +80,10 @@ SET state = 'failed', error = :error, finished_at = :now
 WHERE state = 'queued' AND deadline IS NOT NULL AND deadline <= :now
 RETURNING *;
 
+-- leased --
+-- Jobs that run, or are being delivered.
+SELECT * FROM jobs WHERE lease IS NOT NULL;
+
 -- recover --
 -- At a start: every lease is of a gateway that is gone; a job goes back to the queue.
 UPDATE jobs SET state = 'queued', lease = NULL

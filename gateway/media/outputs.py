@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import mimetypes
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,15 @@ def _described(path: Path) -> Described:
     mime = kind.mime if kind else mimetypes.guess_type(path.name)[0]
     width, height = size or (None, None)
     return Described(mime or "application/octet-stream", path.stat().st_size, width, height)
+
+
+def saved_under(root: Path, prefix: str) -> list[Path]:
+    """Return the files that ComfyUI has numbered under a filename_prefix; it touches the disk."""
+    named = re.compile(re.escape(Path(prefix).name) + r"_\d{5,}.*")
+    with contextlib.suppress(OSError):
+        folder = (root / prefix).parent
+        return [path for path in folder.iterdir() if named.fullmatch(path.name)]
+    return []
 
 
 def remove(paths: Iterable[Path], roots: Iterable[Path]) -> None:

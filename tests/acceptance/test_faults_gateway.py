@@ -44,6 +44,8 @@ async def test_a_killed_gateway_loses_no_job_that_has_an_id(place: Place) -> Non
         for answer in await asyncio.gather(*asked, return_exceptions=True):
             assert isinstance(answer, aiohttp.ClientError)
         await wait_until(lambda: not engine.is_running(), description="ComfyUI is gone")
+    unheard = place.outputs / "running_p_00001_.png"
+    unheard.write_bytes(b"of the run that was cut off")
 
     async with gateway(place, **one_at_a_time) as found:
         joined = await found.prompt(picture(1), id="running")
@@ -56,6 +58,7 @@ async def test_a_killed_gateway_loses_no_job_that_has_an_id(place: Place) -> Non
     assert len(joined.body["images"]) == 1
     assert [job["attempt"] for job in finished] == [1, 1]
     assert [output.body[:4] for output in outputs] == [b"\x89PNG"] * 2
+    assert len([name for name in place.written() if name.startswith("running_")]) == 1
     assert forgotten["state"] == "cancelled"
     assert (other.status, other.body["code"]) == (409, "id_taken")
 

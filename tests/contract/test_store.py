@@ -381,6 +381,7 @@ async def test_a_reopened_store_recovers(url: str) -> None:
     await first.close()
     second = await open_store(url)
     try:
+        assert {job.id for job in second.cut_off} == {lease.job.id for lease in leases}
         for lease in leases:
             await assert_lost(second, lease)
         states = {one.id: one.state.value for one in (await second.list())[0]}

@@ -136,3 +136,27 @@ def test_a_folder_with_other_files_stays(folders: outputs.Folders) -> None:
 
     assert other.exists()
     assert not (folders.output / "a" / "b").exists()
+
+
+@pytest.mark.parametrize("prefix", ["7_picture", "7_a/b/picture"])
+def test_what_comfyui_numbered_under_a_prefix_is_found(tmp_path: Path, prefix: str) -> None:
+    stem = tmp_path / prefix
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    own = [
+        stem.with_name(f"{stem.name}_00001_.png"),
+        stem.with_name(f"{stem.name}_00002.mp4"),
+        stem.with_name(f"{stem.name}_100000-audio.mp4"),
+    ]
+    others = [
+        stem.with_name(f"{stem.name}_2_00001_.png"),
+        stem.with_name(f"1{stem.name}_00001_.png"),
+        stem.with_name(f"{stem.name}.png"),
+    ]
+    for path in (*own, *others):
+        path.touch()
+
+    assert sorted(outputs.saved_under(tmp_path, prefix)) == sorted(own)
+
+
+def test_nothing_is_found_under_a_prefix_whose_folder_is_not_there(tmp_path: Path) -> None:
+    assert outputs.saved_under(tmp_path, "nowhere/picture") == []
