@@ -28,10 +28,12 @@ async def ready(request: web.Request) -> web.Response:
     """200 while prompts are taken and ComfyUI runs them."""
     parts = request.app[PARTS]
     standing = parts.health.standing()
-    reason, detail = standing.reason, standing.detail
-    limit = parts.settings.max_queue_depth
-    if reason is None and limit and (await parts.store.depth())[State.QUEUED] >= limit:
-        reason, detail = "queue_full", f"MAX_QUEUE_DEPTH={limit} jobs are queued."
+    reason, detail, retry_after = standing.reason, standing.detail, standing.retry_after
+    if reason is None:
+        try:
+            await parts.store.check_room(None)
+        except errors.QueueFull as full:
+            reason, detail, retry_after = "queue_full", full.message, full.retry_after or 1.0
     if reason is None:
         return json_response({"version": VERSION, "status": "ready"})
     body: dict[str, Any] = {"version": VERSION, "status": "not ready"}
@@ -39,7 +41,7 @@ async def ready(request: web.Request) -> web.Response:
     if standing.log and parts.keyring.is_open:
         # With keys set, what ComfyUI printed is only for who has one: GET /logs.
         body["log"] = standing.log
-    return json_response(body, 503, {"Retry-After": str(max(1, round(standing.retry_after)))})
+    return json_response(body, 503, {"Retry-After": str(max(1, round(retry_after)))})
 
 
 async def live(_: web.Request) -> web.Response:
