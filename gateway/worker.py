@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -172,14 +171,15 @@ class Worker:
 
     async def keep(self) -> None:
         """Keep leases alive, and let the store's clock work."""
-        renewed = time.monotonic()
+        renewed = clock.now()
         while True:
             await asyncio.sleep(_SWEEP_EVERY_S)
             try:
-                await self._store.sweep()
-                if time.monotonic() - renewed >= _RENEW_EVERY_S:
-                    renewed = time.monotonic()
+                # First, and by the clock that leases end by: it may have been set forward.
+                if clock.now() - renewed >= _RENEW_EVERY_S:
                     await self._renew()
+                    renewed = clock.now()
+                await self._store.sweep()
             except Exception as failure:  # noqa: BLE001 - the worker loop is one of the three places
                 _note("leases were not renewed", failure)
 

@@ -233,6 +233,11 @@ DELETE FROM deliveries WHERE id IN (
 )
 RETURNING job_id;
 
+-- correct_deadlines --
+-- At a start: the clock was set back since these jobs came; their time counts anew.
+UPDATE jobs SET deadline = :now + (deadline - created_at)
+WHERE state = 'queued' AND deadline > :now AND created_at > :now;
+
 -- correct_clock --
 -- At a start: the clock was set back since the last call; what was to be waited is waited.
 UPDATE deliveries SET next_at = :now + (next_at - tried_at), tried_at = :now

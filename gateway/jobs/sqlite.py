@@ -85,6 +85,8 @@ class SqliteStore(SqliteReads):
             self._rows(db, "correct_clock", now=now)
             newest = self._rows(db, "newest_queued")
             self._last_queued_at = newest[0]["queued_at"] if newest else 0.0
+            if self._last_queued_at > now:
+                self._rows(db, "correct_deadlines", now=now)
 
         await self._db.run(work)
 
@@ -210,9 +212,11 @@ class SqliteStore(SqliteReads):
         """See `Store.fail`."""
         now = self._now()
         if retry_in is not None and lease.job.attempt < max_attempts:
+            # At once means at once, also where the clock is set back meanwhile.
+            not_before = now + retry_in if retry_in else 0.0
             with contextlib.suppress(errors.LeaseLost):
                 # Lost, or somebody wants its end: the statement after this one knows.
-                job = await self._leased(lease, "retry", not_before=now + retry_in)
+                job = await self._leased(lease, "retry", not_before=not_before)
                 asyncio.get_running_loop().call_later(retry_in, self._claimable.set)
                 return job
         state = State.CANCELLED if error["code"] in ("cancelled", "client_gone") else State.FAILED
