@@ -241,7 +241,7 @@ class Comfy:
 
     def _settled(self, attempt: Attempt) -> None:
         if self._attempts.pop(attempt.prompt_id, None) is not None:
-            self._forgetting.add(attempt.prompt_id)
+            self._forgetting.add(attempt.prompt_id, is_filed=attempt.over.is_set())
             self._lately.add(attempt.prompt_id, attempt.observer)
             self._leave(attempt)
             self.on_free()
@@ -311,6 +311,7 @@ class Comfy:
         if attempt is None:
             self._early.keep(frame)
             self._lately.on_frame(prompt_id, frame)
+            self._forgetting.on_frame(prompt_id, frame)
             return
         attempt.take(frame)
         if attempt.over.is_set() and not attempt.result.done():
