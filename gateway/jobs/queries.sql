@@ -70,7 +70,7 @@ RETURNING *;
 -- sweep_leases --
 -- Queue the jobs again whose owner is gone.
 UPDATE jobs SET state = 'queued', lease = NULL
-WHERE lease IS NOT NULL AND lease_until < :now
+WHERE lease IS NOT NULL AND lease_until < :now AND cancel_asked = 0
 RETURNING *;
 
 -- sweep_deadlines --
@@ -90,10 +90,16 @@ UPDATE jobs SET state = 'queued', lease = NULL
 WHERE lease IS NOT NULL AND cancel_asked = 0
 RETURNING *;
 
--- recover_cancelled --
--- At a start: a cancel that nobody was left to carry out.
+-- sweep_cancelled --
+-- A cancel that nobody was left to carry out.
 UPDATE jobs SET state = 'cancelled', finished_at = :now, lease = NULL
-WHERE lease IS NOT NULL AND cancel_asked = 1
+WHERE lease IS NOT NULL AND lease_until < :until AND cancel_asked = 1
+RETURNING *;
+
+-- cancel_leased --
+-- End a leased job that would go back to the queue, where its end was asked for.
+UPDATE jobs SET state = 'cancelled', finished_at = :now, lease = NULL
+WHERE id = :id AND lease = :lease AND cancel_asked = 1
 RETURNING *;
 
 -- recover_anonymous --

@@ -26,6 +26,8 @@ Rows = list[sqlite3.Row]
 
 #: Life of a lease that nobody renews, seconds.
 LEASE_S = 60.0
+#: Later than any lease.
+_EVER = 1e18
 
 _LATE = errors.JobTimeout(
     "The job's timeout passed while it was queued.",
@@ -79,7 +81,7 @@ class SqliteStore(SqliteReads):
         def work(db: sqlite3.Connection) -> None:
             self.cut_off = [rows.job(row) for row in self._rows(db, "leased")]
             self._rows(db, "recover_anonymous", now=now, error=gone)
-            for row in self._rows(db, "recover_cancelled", now=now):
+            for row in self._rows(db, "sweep_cancelled", now=now, until=_EVER):
                 self.outbox.owe(db, rows.job(row))
             self._rows(db, "recover")
             self._rows(db, "correct_clock", now=now)
@@ -214,27 +216,29 @@ class SqliteStore(SqliteReads):
         if retry_in is not None and lease.job.attempt < max_attempts:
             # At once means at once, also where the clock is set back meanwhile.
             not_before = now + retry_in if retry_in else 0.0
-            with contextlib.suppress(errors.LeaseLost):
-                # Lost, or somebody wants its end: the statement after this one knows.
-                job = await self._leased(lease, "retry", not_before=not_before)
-                asyncio.get_running_loop().call_later(retry_in, self._claimable.set)
-                return job
+            job = await self._given_back(lease, "retry", not_before=not_before)
+            asyncio.get_running_loop().call_later(retry_in, self._claimable.set)
+            return job
         state = State.CANCELLED if error["code"] in ("cancelled", "client_gone") else State.FAILED
         given = rows.dumps(error)
         return await self._leased(lease, "fail", told_late=True, now=now, error=given, state=state)
 
     async def release(self, lease: Lease) -> None:
         """See `Store.release`."""
-        await self._leased(lease, "release")
+        await self._given_back(lease, "release")
+
+    async def _given_back(self, lease: Lease, name: str, **values: Any) -> Job:
+        """Queue a leased job again, or end it where that was asked; raises LeaseLost."""
+        return await self._leased(lease, "cancel_leased", name, now=self._now(), **values)
 
     async def _leased(
-        self, lease: Lease, name: str, *, told_late: bool = False, **values: Any
+        self, lease: Lease, *names: str, told_late: bool = False, **values: Any
     ) -> Job:
-        """Change a leased job; raises LeaseLost."""
+        """Change a leased job by the first of the statements that fits; raises LeaseLost."""
         durable = not lease.job.is_anonymous
         given = {"id": lease.job.id, "lease": lease.token, **values}
         job = await self._db.run(
-            lambda db: self._one(db, name, **given),
+            lambda db: next(filter(None, (self._one(db, name, **given) for name in names)), None),
             durable=durable,
             told=self._changed,
             told_late=durable and told_late,
@@ -249,6 +253,7 @@ class SqliteStore(SqliteReads):
 
         def work(db: sqlite3.Connection) -> Jobs:
             late = self._rows(db, "sweep_deadlines", now=now, error=rows.dumps(_LATE.to_dict()))
+            late += self._rows(db, "sweep_cancelled", now=now, until=now)
             return [self._owing(db, row) for row in late + self._rows(db, "sweep_leases", now=now)]
 
         def told(jobs: Jobs) -> None:

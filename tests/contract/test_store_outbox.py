@@ -269,3 +269,27 @@ async def test_a_job_that_is_deleted_owes_nothing(store: Store) -> None:
     assert await store.delete("a")
     assert await due(store) == []
     assert await store.outbox.get(call.id) is None
+
+
+async def test_a_cancel_is_kept_when_the_job_would_go_back_to_the_queue(store: Store) -> None:
+    for job_id in ("released", "tried-again", "abandoned"):
+        await store.put(job(job_id, request=HOOK), durable=True)
+    leases = {job_id: await claim(store) for job_id in ("released", "tried-again", "abandoned")}
+    for job_id in leases:
+        assert await store.cancel(job_id, CANCELLED) == "asked"
+    await store.release(leases["released"])
+    await store.fail(leases["tried-again"], FAILED, retry_in=0.0, max_attempts=2)
+    states = {job_id: (await got(store, job_id)).state.value for job_id in leases}
+    assert states == {"released": "cancelled", "tried-again": "cancelled", "abandoned": "running"}
+    assert (await got(store, "tried-again")).error == CANCELLED
+    assert {call.job_id for call in await due(store)} == {"released", "tried-again"}
+
+
+async def test_a_cancel_outlives_whoever_was_asked(store: Store, hands: Hands) -> None:
+    await store.put(job(request=HOOK), durable=True)
+    await claim(store)
+    await store.cancel("a", CANCELLED)
+    hands.forward(FAR_S)
+    await store.sweep()
+    assert (await got(store)).state is State.CANCELLED
+    assert [call.job_id for call in await due(store)] == ["a"]
