@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from gateway import app, config, errors, log
+from gateway import config, errors, log, serving
 
 #: Exit status of a start that may go better later: the disk is full, the job store locked.
 FAILED = 1
@@ -20,7 +20,7 @@ def serve() -> NoReturn:
     try:
         settings = config.load()
         log.configure(settings.log_level, settings.log_format, log.stderr())
-        status = app.run(settings)
+        status = serving.run(settings)
     except errors.StateRefused as failure:
         _refuse(failure, STATE_REFUSED)
     except errors.Unavailable as failure:

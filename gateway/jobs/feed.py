@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from gateway.jobs.job import Change, Job
 
 #: Changes that a watcher can still ask for by event id.
-REMEMBERED = 1000
+REMEMBERED = 100
 
 
 class Feed:
