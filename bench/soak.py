@@ -106,7 +106,7 @@ async def main(count: int) -> None:
             history = len(await response.json())
         left = sum(path.is_file() for path in (place.folder / "output").rglob("*"))
         database = sum(path.stat().st_size for path in (place.folder / "state").glob("jobs.db*"))
-    first = soak.memory[min(soak.memory)]
+    first = soak.memory.get(FIRST, at_end)
     print(f"on {stand.engine_name()}, {CLIENTS} clients")
     print(f"{count} jobs in {seconds:.0f} s: {count / seconds:.1f} jobs/s")
     print(f"resident after the first {FIRST}: {first:.1f} MB")
