@@ -80,6 +80,7 @@ run_tests() {
   install_extra dev
   install_compose_schema
   install_azurite
+  install_libfaketime_when_root
   check $bin/ruff check .
   check $bin/ruff format --check .
   check $bin/mypy

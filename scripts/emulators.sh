@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Servers of the tests that are no Python packages; run.sh sources this file.
+# What the tests use and is no Python package; run.sh sources this file.
 
 # Later ones need a newer Node.js than Debian 12 and 13 have.
 AZURITE=3.35.0
@@ -37,4 +37,20 @@ install_azurite() {
   mkdir -p .venv/azurite
   npm_install
   has_azurite || tell "it could not be installed: the tests of Azure Blob Storage are skipped"
+}
+
+has_libfaketime() {
+  compgen -G "/usr/lib/*/faketime/libfaketimeMT.so.1" >/dev/null
+}
+
+install_libfaketime_when_root() {
+  if has_libfaketime; then return; fi
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    tell "installing the Debian package libfaketime, for clocks that jump"
+    if ! apt-get update -qq || ! DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+      --no-install-recommends libfaketime; then
+      tell "it could not be installed"
+    fi
+  fi
+  has_libfaketime || tell "libfaketime is missing: the tests of clocks that jump are skipped"
 }

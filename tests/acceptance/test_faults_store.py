@@ -16,7 +16,7 @@ import pytest
 
 from gateway.jobs import queries
 from tests.acceptance.conftest import png
-from tests.acceptance.faulty import Answer, Gateway, Place, fill, gateway, picture
+from tests.acceptance.faulty import Answer, Place, fill, gateway, picture
 from tests.acceptance.test_webhooks import SETTINGS, until
 from tests.docs.running import ROOT, environment, free_port
 from tests.hosts import OK, Host, running, says

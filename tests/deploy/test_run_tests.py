@@ -103,7 +103,7 @@ def test_azurite_is_installed_once_and_into_the_checkout(test_host: Host) -> Non
     assert len(npm_calls(test_host)) == 1
     assert "--prefix .venv/azurite azurite@" in npm_calls(test_host)[0]
     assert f"cache={test_host.checkout}/.venv/npm" in first.stdout
-    assert "skipped" not in first.stdout + second.stdout
+    assert "Storage are skipped" not in first.stdout + second.stdout
     assert "installing azurite" not in second.stdout
 
 
@@ -134,6 +134,21 @@ def test_an_npm_that_fails_does_not_fail_the_run(test_host: Host) -> None:
 
     assert result.returncode == 0, result.stdout
     assert "the tests of Azure Blob Storage are skipped" in result.stdout
+
+
+@pytest.mark.parametrize(("user", "is_installed"), [("0", True), ("1000", False)])
+def test_clocks_that_jump(test_host: Host, user: str, is_installed: bool) -> None:
+    script = test_host.checkout / "scripts/emulators.sh"
+    script.write_text(script.read_text().replace("/usr/lib/", f"{test_host.home}/lib/"))
+    folder = test_host.home / "lib/x/faketime"
+    install = f"mkdir -p {folder}; : > {folder}/libfaketimeMT.so.1"
+    test_host.fake("id", f"echo {user}")
+    test_host.fake("apt-get", f'case "$*" in *libfaketime) {install} ;; esac')
+    result = test_host.run("test")
+
+    assert result.returncode == 0, result.stdout
+    assert ("installing the Debian package libfaketime" in result.stdout) == is_installed
+    assert ("tests of clocks that jump are skipped" in result.stdout) != is_installed
 
 
 def test_ci_runs_the_same_from_anywhere(test_host: Host, tmp_path: Path) -> None:

@@ -1,0 +1,134 @@
+"""The machine's clock jumps, by an hour: no job and no webhook waits for it to be right again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.faulty import Gateway, Place, gateway, picture
+from tests.acceptance.test_webhooks import SETTINGS, until
+from tests.receivers import Receiver, receiving
+from tests.waiting import wait_until
+
+HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time of day as the gateways of a test see it."""
+
+    file: Path
+    library: Path
+
+    def settings(self, place: Place, faults: str) -> dict[str, str]:
+        """What a gateway is started with, so that it looks at this clock; its ComfyUI does not."""
+        return {
+            "CMD": f"env -u LD_PRELOAD {place.command(faults, '')}",
+            "COMFY_QUEUE_DEPTH": "1",
+            "LD_PRELOAD": str(self.library),
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def jump(self, seconds: int) -> None:
+        """Set it that much before or after the true time."""
+        beside = self.file.with_name("beside")
+        beside.write_text(f"{seconds:+d}")
+        beside.replace(self.file)
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    """A clock that is right."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("clocks are set by libfaketime, and only on Linux")
+    found = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if found is None:
+        pytest.skip("libfaketime is not installed (Debian: apt-get install libfaketime)")
+    made = Clock(tmp_path / "clock", found)
+    made.jump(0)
+    return made
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as found:
+        yield found
+
+
+async def submit(found: Gateway, job_id: str, color: int, **more: object) -> None:
+    body = {"prompt": picture(color), "id": job_id, **more}
+    answer = await found.ask("POST", "/prompt", body, Prefer="respond-async")
+    assert answer.status == 202, answer.body
+
+
+def at(told: str) -> float:
+    return datetime.fromisoformat(told).timestamp()
+
+
+async def test_a_clock_that_is_set_back_holds_nothing_up(
+    quiet_place: Place, clock: Clock, receiver: Receiver
+) -> None:
+    receiver.on("/hook", receiver.says(500), receiver.says(200))
+    receiver.on("/owed", receiver.says(500))
+    settings = {**SETTINGS, **clock.settings(quiet_place, "--slow 0.4")}
+    settings["WEBHOOK_RETRY_DELAYS_S"] = "1.5"
+    async with gateway(quiet_place, **settings) as found:
+        await submit(found, "hooked", 1, webhook_v2=receiver.url(), webhook=receiver.url("/owed"))
+        await wait_until(lambda: len(receiver.calls) == 2, description="both were called")
+        await submit(found, "running", 2)
+        await found.until_begun()
+        await submit(found, "first", 3)
+        await submit(found, "late", 4, timeout=1)
+        clock.jump(-HOUR)
+        await submit(found, "second", 5)
+        late = await found.until_state("late", "failed", timeout=5)
+        await until(found, "delivered")
+        jobs = [
+            await found.until_state(name, "succeeded") for name in ("running", "first", "second")
+        ]
+        await found.until_engine_free()
+        await submit(found, "cut", 6)
+        await found.until_begun()
+        await submit(found, "waits", 7)
+        await submit(found, "expires", 8, timeout=1)
+        await found.die()
+
+    # In the eyes of the next one, all of that will be in an hour.
+    receiver.on("/owed", receiver.says(200))
+    async with gateway(quiet_place, **settings) as found:
+        await submit(found, "new", 9)
+        expired = await found.until_state("expires", "failed", timeout=5)
+        jobs += [await found.until_state(name, "succeeded") for name in ("cut", "waits", "new")]
+        await until(found, "delivered", 2)
+
+    assert late["error"]["code"] == expired["error"]["code"] == "timeout"
+    assert [job["attempt"] for job in jobs] == [1] * 6
+    for group in (jobs[:3], jobs[3:]):
+        assert sorted(group, key=lambda job: job["started_at"]) == group
+    assert at(jobs[1]["created_at"]) < at(jobs[2]["created_at"])
+    # Its own clock went on.
+    assert at(jobs[2]["finished_at"]) - at(jobs[0]["created_at"]) < 60
+    assert len(receiver.heard()) == 2
+
+
+async def test_a_clock_that_is_set_forward_takes_no_job_from_who_runs_it(
+    quiet_place: Place, clock: Clock
+) -> None:
+    settings = clock.settings(quiet_place, "--slow 0.8")
+    async with gateway(quiet_place, **settings) as found:
+        await submit(found, "running", 1)
+        [before] = await found.until_begun()
+        clock.jump(HOUR)
+        job = await found.until_state("running", "succeeded")
+        await submit(found, "next", 2)
+        await found.until_begun()
+
+    assert (job["attempt"], job["prompt_id"]) == (1, before["prompt_id"])
+    assert at(job["finished_at"]) - at(job["created_at"]) > HOUR
