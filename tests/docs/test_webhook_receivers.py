@@ -40,6 +40,7 @@ async def test_a_receiver_of_the_page(tmp_path: Path, language: str) -> None:
     try:
         url = f"http://127.0.0.1:{port}/hook"
         await wait_until(lambda: _refuses(url), description="the receiver listens")
+        await _cut_off(port)
         async with sending(tmp_path) as stand:
             await stand.over("small", files={"é.png": b"\x89PNG"}, webhook_v2=url)
             [small] = await stand.until(DeliveryState.DELIVERED)
@@ -52,6 +53,15 @@ async def test_a_receiver_of_the_page(tmp_path: Path, language: str) -> None:
         out, _ = await process.communicate()
     assert out.decode().splitlines() == ["prompt.complete small", "prompt.complete large"]
     assert [call["status"] for one in found for call in one.attempts] == [204] * 3
+
+
+async def _cut_off(port: int) -> None:
+    """Reset a connection amid the body, as a gateway does that is killed while it sends."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+    await writer.drain()
+    await wait_until(lambda: _refuses(f"http://127.0.0.1:{port}/hook"), description="it was read")
+    writer.transport.abort()
 
 
 async def _refuses(url: str) -> bool:
