@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import uuid
 from collections.abc import Iterator
@@ -182,18 +183,38 @@ async def _accept(parts: Parts, asked: Asked, job_id: str, respond_async: bool) 
         deadline=None if timeout is None else asked.received_at + timeout,
         warnings=asked.warnings,
     )
+    putting = asyncio.create_task(_put(parts, job, secrets, held))
+    try:
+        stored = await asyncio.shield(putting)
+    except asyncio.CancelledError:
+        parts.background.spawn(_deserted(parts, job, putting))
+        raise
+    _check_same(stored, asked)
+    return stored
+
+
+async def _put(parts: Parts, job: Job, secrets: Secrets, held: set[str]) -> Job:
+    """Return the job, or the one that has its id or its key; it goes on when its client leaves."""
     # Before the job is put: a worker may claim it at once.
-    parts.vault.put(job_id, secrets)
-    parts.inputs.hold(job_id, held)
+    parts.vault.put(job, secrets)
+    parts.inputs.hold(job.id, held)
     stored: Job | None = None
     try:
         stored = await parts.store.put(job, durable=not job.is_anonymous)
-        _check_same(stored, asked)
     finally:
-        if stored is not job:
-            parts.vault.forget(job_id)
-            parts.inputs.release(job_id)
+        # Another request with this id may have been faster: its job needs what is kept.
+        if stored is None or stored.id != job.id or stored.state.is_terminal:
+            parts.vault.forget(job.id)
+            parts.inputs.release(job.id)
     return stored
+
+
+async def _deserted(parts: Parts, job: Job, putting: asyncio.Task[Job]) -> None:
+    """End an anonymous job whose client left while it was being stored; any other goes on."""
+    with contextlib.suppress(errors.Unavailable, errors.QueueFull):
+        await putting
+        if job.is_anonymous and parts.settings.cancel_on_disconnect:
+            await parts.store.cancel(job.id, errors.ClientGone().to_dict())
 
 
 def _check_options(request: PromptRequest) -> None:
@@ -242,7 +263,11 @@ async def _check_room(parts: Parts, owner: str | None) -> None:
 
 
 async def _again(parts: Parts, job: Job) -> Job:
-    return await parts.store.get(job.id) or job
+    found = await parts.store.get(job.id)
+    if found is None:
+        # Over, and deleted, since it was found: nobody would wake whoever waits for it.
+        raise errors.JobNotFound(f"The job {job.id} was deleted before it could be answered.")
+    return found
 
 
 async def _wait(parts: Parts, job: Job, over: asyncio.Future[Job], asked: Asked) -> Job:

@@ -25,16 +25,17 @@ class Vault:
     """Holds secrets in memory from acceptance to the job's end."""
 
     def __init__(self) -> None:
-        self._held: dict[str, Secrets] = {}
+        # By id, then by fingerprint: of requests with one id at once, one becomes the job.
+        self._held: dict[str, dict[str, Secrets]] = {}
 
-    def put(self, job_id: str, secrets: Secrets) -> None:
+    def put(self, job: Job, secrets: Secrets) -> None:
         """Keep what a job will need."""
         if secrets:
-            self._held[job_id] = secrets
+            self._held.setdefault(job.id, {})[job.fingerprint] = secrets
 
     def of(self, job: Job) -> Secrets:
         """Return a job's secrets; raises CredentialsLost when a restart has lost them."""
-        found = self._held.get(job.id)
+        found = self._held.get(job.id, {}).get(job.fingerprint)
         if found is None and job.needs_secrets:
             raise errors.CredentialsLost
         return found or Secrets()

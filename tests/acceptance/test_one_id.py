@@ -1,0 +1,69 @@
+"""One id, and requests that come at once, or leave: the job keeps what it needs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import uuid
+from typing import Any
+
+import aiohttp
+
+from tests.acceptance.conftest import Gateway
+from tests.acceptance.faulty import picture
+from tests.waiting import wait_until
+
+SECRET = {"extra_data": {"api_key": "pl4nted-k3y"}}
+
+
+def body(job_id: str) -> dict[str, Any]:
+    return {"prompt": picture(3), "id": job_id, **SECRET}
+
+
+async def test_requests_that_come_at_once_share_a_job_and_its_secrets(gateway: Gateway) -> None:
+    for _ in range(4):
+        asked = body(str(uuid.uuid4()))
+        answers = await asyncio.gather(*(gateway.ask(body=asked) for _ in range(4)))
+        assert [answer.status for answer in answers] == [200] * 4, answers[0].json
+
+
+async def test_another_request_at_once_takes_no_secret_from_the_job(gateway: Gateway) -> None:
+    for _ in range(4):
+        asked = body(str(uuid.uuid4()))
+        others = [{**asked, "extra_data": {"api_key": str(n)}} for n in range(3)]
+        answers = await asyncio.gather(*(gateway.ask(body=one) for one in (asked, *others)))
+        assert sorted(answer.status for answer in answers) == [200, 409, 409, 409]
+
+
+async def left(gateway: Gateway, asked: dict[str, Any]) -> None:
+    """Post a prompt, and hang up while its job is being stored."""
+    with contextlib.closing(sqlite3.connect(gateway.folder / "state_dir/jobs.db")) as other:
+        other.isolation_level = None
+        other.execute("BEGIN IMMEDIATE")
+        async with aiohttp.ClientSession() as session:
+            leaving = asyncio.create_task(session.post(f"{gateway.url}/prompt", json=asked))
+            await asyncio.wait({leaving}, timeout=0.3)
+            leaving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await leaving
+        other.execute("ROLLBACK")
+
+
+async def test_a_job_whose_client_leaves_keeps_its_secrets(gateway: Gateway) -> None:
+    """Whoever comes back with the same request gets its result."""
+    asked = body(str(uuid.uuid4()))
+    await left(gateway, asked)
+    assert (await gateway.ask(body=asked)).status == 200
+
+
+async def test_an_anonymous_job_ends_when_its_client_leaves(gateway: Gateway) -> None:
+    mark = str(uuid.uuid4())
+    await left(gateway, {"prompt": picture(3, 512), "metadata": {"mark": mark}})
+
+    async def end() -> str | None:
+        found = (await gateway.ask("/jobs?limit=5")).json["jobs"]
+        own = [job for job in found if job.get("metadata") == {"mark": mark}]
+        return own[0]["state"] if own and "finished_at" in own[0] else None
+
+    assert await wait_until(end, description="the job is over") == "cancelled"
