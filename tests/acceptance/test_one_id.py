@@ -54,6 +54,11 @@ async def test_a_job_whose_client_leaves_keeps_its_secrets(gateway: Gateway) -> 
     """Whoever comes back with the same request gets its result."""
     asked = body(str(uuid.uuid4()))
     await left(gateway, asked)
+
+    async def is_stored() -> bool:
+        return (await gateway.ask(f"/jobs/{asked['id']}")).status == 200
+
+    await wait_until(is_stored, description="the job is stored")
     assert (await gateway.ask(body=asked)).status == 200
 
 
