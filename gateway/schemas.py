@@ -165,15 +165,20 @@ class HttpUpload(Upload):
     url_prefix: Annotated[str, Field(pattern=r"^(?i:https?)://[^\s#\x00-\x1f\x7f]+$")]
 
 
+_WEBHOOK = re.compile(r"(?i:https?)://[^\s/?#\x00-\x1f\x7f]+[^\s\x00-\x1f\x7f]*")
+
+
 def _webhook(value: str) -> str:
-    if re.match(r"(?i:https?)://[^/?]*@", value):
+    if not _WEBHOOK.fullmatch(value):
+        raise ValueError("write an http or https URL, without blanks: https://host/path")
+    if re.match(r"(?i:https?)://[^/?#]*@", value):
         raise ValueError("no user or password in it: it is stored, and shown with the job")
     return value
 
 
 WebhookUrl = Annotated[
     str,
-    Field(pattern=r"^(?i:https?)://[^\s/?#\x00-\x1f\x7f]+[^\s\x00-\x1f\x7f]*$", max_length=2048),
+    Field(max_length=2048, json_schema_extra={"format": "uri"}),
     AfterValidator(_webhook),
 ]
 
@@ -206,7 +211,7 @@ class PromptRequest(BaseModel):
     )
     priority: int = Field(0, ge=-100, le=100, strict=True, description="Higher first.")
     timeout: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="Seconds from acceptance."
+        None, gt=0, allow_inf_nan=False, strict=True, description="Seconds from acceptance."
     )
     metadata: dict[str, Any] | None = Field(
         None, description="At most 4 KiB; echoed in every answer about the job."

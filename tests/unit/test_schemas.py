@@ -76,7 +76,7 @@ def test_right_requests(fields: dict[str, Any]) -> None:
         ({"prompt": "text"}, "prompt"),
         *(({"id": job_id}, "id") for job_id in ("", ".", "..", "a/b", "a b", "ä", "x" * 129, 5)),
         *(({"priority": value}, "priority") for value in (101, -101, 1.5, "1", True, None)),
-        *(({"timeout": value}, "timeout") for value in (0, -1, "soon", float("inf"))),
+        *(({"timeout": value}, "timeout") for value in (0, -1, "soon", "5", True, float("inf"))),
         ({"metadata": []}, "metadata"),
         ({"metadata": {"a": "x" * (METADATA_BYTES - 7)}}, "metadata"),
         ({"convert_output": {"format": "gif"}}, "convert_output.format"),
@@ -162,6 +162,14 @@ def test_what_is_no_request(body: Any, code: str) -> None:
 def test_what_is_no_address_of_a_webhook(name: str, url: Any) -> None:
     told = refused({"prompt": PROMPT, name: url})
     assert (told["code"], told["location"]) == ("invalid_request", name)
+    # What the rule is, in words and not as a regular expression.
+    assert "pattern" not in told["message"]
+    assert "x00" not in told["message"]
+
+
+def test_an_at_sign_behind_the_host_is_no_user() -> None:
+    for url in ("https://h/@a", "https://h?a=@b", "https://h#@c"):
+        parse_prompt({"prompt": PROMPT, "webhook_v2": url}, strict=True)
 
 
 def test_the_outputs_go_to_one_destination() -> None:
