@@ -44,7 +44,17 @@ def _parsed(url: str) -> URL | None:
     except ValueError:
         return None
     host = parsed.raw_host
-    return parsed if host and port and _HOST.fullmatch(host) else None
+    return parsed if host and port and _HOST.fullmatch(host) and _is_name(parsed) else None
+
+
+def _is_name(url: URL) -> bool:
+    """Whether each part of the host has a length and letters that a look-up takes."""
+    try:
+        (url.raw_host or "").encode("idna")
+        # Reading it turns an xn-- into letters, and fails for what is none.
+        return bool(url.host)
+    except UnicodeError:
+        return False
 
 
 def _verbatim(url: str) -> URL:

@@ -19,6 +19,9 @@ from gateway.storage import address
         "http://user:p%40ss@host/x",
         "http://bücher.example/ü",
         "http://host/with space.png",
+        "http://host./x",
+        "http://xn--fa-hia.example/x",
+        f"http://{'x' * 63}.example/x",
     ],
 )
 def test_urls_that_can_be_fetched(url: str) -> None:
@@ -37,6 +40,11 @@ def test_urls_that_can_be_fetched(url: str) -> None:
         "http://%31%32%37.0.0.1/",
         "http://host\\@evil/",
         "http://[::1/",
+        "http://a..b/",
+        "http://.b/",
+        "http://xn--/",
+        "http://xn--a/",
+        f"http://{'x' * 64}.example/",
         "file:///etc/passwd",
         "javascript:alert(1)",
         "http://host/" + "x" * 9000,
@@ -54,6 +62,10 @@ def test_what_the_caller_escaped_stays_as_it_is() -> None:
     url = "https://host/a%2Bb%20c?X-Sig=a%2Fb%3D&y=a+b"
 
     assert str(address.parse(url)) == url
+
+
+def test_a_redirect_to_a_host_that_no_look_up_takes() -> None:
+    assert address.joined(URL("http://host/x"), "http://a..b/") is None
 
 
 @pytest.mark.parametrize("host", ["１２７.0.0.1", "127。0。0。1"])
