@@ -89,7 +89,10 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except errors.GatewayError as failure:
         return error_response(failure)
     except web.HTTPException as failure:
-        return error_response(_translated(failure, request))
+        response = error_response(_translated(failure, request))
+        if isinstance(failure, web.HTTPMethodNotAllowed):
+            response.headers["Allow"] = failure.headers["Allow"]
+        return response
     except (asyncio.CancelledError, ConnectionResetError):
         raise
     except Exception:  # noqa: BLE001 - the error middleware is one of the three places
