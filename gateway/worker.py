@@ -105,6 +105,8 @@ class Worker:
         self._prepared: set[str] = set()
         self._wake = asyncio.Event()
         self._draining = False
+        #: The time of a drain is over: what cannot be stored now is left to the next start.
+        self._out_of_time = False
         comfy.on_free = self._wake.set
 
     @property
@@ -229,8 +231,8 @@ class Worker:
         with bound_contextvars(job_id=job.id, attempt=job.attempt):
             try:
                 await self._settle(lease)
-            except errors.LeaseLost:
-                logger.warning("the job is another's now")
+            except errors.LeaseLost as lost:
+                logger.warning("the job is let go of", reason=lost.message)
                 self._over(job.id)
             except Exception:  # noqa: BLE001 - the worker loop is one of the three places
                 metrics.errors_total.labels("worker").inc()
@@ -359,13 +361,18 @@ class Worker:
     async def _stored(self, write: Callable[[], Awaitable[_T]]) -> _T:
         """Write how a job stands; while the disk is full, or the store locked, wait.
 
-        The GPU's work would be lost.
+        The GPU's work would be lost. Raises LeaseLost when a drain cannot wait any more.
         """
         is_told = False
         while True:
             try:
                 return await write()
             except (errors.StorageFull, errors.StoreBusy) as failure:
+                if self._out_of_time:
+                    # Its record stays as it is, and says to the next start what to do again.
+                    raise errors.LeaseLost(
+                        f"The gateway stops, and cannot store it: {failure.message}"
+                    ) from failure
                 if not is_told:
                     logger.error("a job's end waits for the store", reason=failure.message)
                 is_told = True
@@ -414,6 +421,7 @@ class Worker:
             for job_id in self._fetching_still():
                 self._cancel(job_id, errors.Draining())
             await asyncio.wait(tasks, timeout=max(0.0, timeout - _ARRIVAL_S))
+        self._out_of_time = True
         for job_id in list(self._running):
             self._cancel(job_id, errors.Draining())
         left = [found.task for found in self._running.values()]

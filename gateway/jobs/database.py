@@ -25,6 +25,8 @@ from gateway import errors, metrics
 _BATCH = 256
 _BUSY_S = 5.0
 _CACHE_KIB = 4000
+#: What is left of a WAL that grew while another process read for long: it never shrinks otherwise.
+_WAL_BYTES = 64 << 20
 
 _T = TypeVar("_T")
 Work = Callable[[sqlite3.Connection], _T]
@@ -37,11 +39,15 @@ class _Ask:
     #: Called on the loop, in the order of the commits, before the caller goes on.
     told: Callable[[Any], None] | None
     is_durable: bool
-    #: Tell only once it is on the disk: what is told cannot be taken back by a power cut.
-    is_told_late: bool = False
+    #: Whether to tell only once it is on the disk: a power cut cannot take back what was told.
+    late: Callable[[Any], bool] | None = None
     result: Any = None
     failure: BaseException | None = None
     asked_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_told_late(self) -> bool:
+        return self.late is not None and self.late(self.result)
 
 
 class _Thread:
@@ -83,6 +89,7 @@ class Database:
         self._loop = asyncio.get_running_loop()
         self._wal = Path(f"{path}-wal")
         self._writing = _connected(path)
+        self._is_closed = False
         self._is_locked = False
         self._patience_s = _BUSY_S
         self._reading = _connected(path)
@@ -98,7 +105,8 @@ class Database:
             return cls(path)
 
     async def close(self) -> None:
-        """Finish what was asked, and let go of the file."""
+        """Finish what was asked, and let go of the file; whoever asks later gets StoreBusy."""
+        self._is_closed = True
         await asyncio.to_thread(self._end)
 
     def migrate(self, first: str, steps: list[str]) -> None:
@@ -135,12 +143,12 @@ class Database:
         *,
         durable: bool = False,
         told: Callable[[_T], None] | None = None,
-        told_late: bool = False,
+        told_late: Callable[[_T], bool] | None = None,
     ) -> _T:
         """Return what the work returns, once it is committed, or on the disk where `durable`.
 
         `told` is called with it on the loop, even when the caller is gone: in the order of the
-        commits, or, with `told_late`, when it is on the disk.
+        commits, or, where `told_late` says so of it, when it is on the disk.
         Raises StorageFull, StoreBusy, and what the work raises.
         """
         result: _T = await self._asked(
@@ -157,6 +165,9 @@ class Database:
         return self._loop.create_future()
 
     async def _asked(self, thread: _Thread, ask: _Ask) -> Any:
+        if self._is_closed:
+            # Nobody is left who would ever answer.
+            raise errors.StoreBusy("The job store is closed: the gateway is stopping.")
         thread.put(ask)
         with translated():
             return await ask.future
@@ -164,7 +175,8 @@ class Database:
     def _tell(self, batch: list[_Ask]) -> None:
         for ask in batch:
             if ask.told is not None and ask.failure is None and not ask.is_told_late:
-                ask.told(ask.result)
+                # Not here: one that raises would leave the callers after it waiting for ever.
+                self._loop.call_soon(ask.told, ask.result)
             if ask.failure is not None or not ask.is_durable:
                 _settle(ask)
 
@@ -172,7 +184,7 @@ class Database:
         for ask in batch:
             # Also when the disk failed in the sync: it is committed, and cannot be taken back.
             if ask.told is not None and ask.is_told_late:
-                ask.told(ask.result)
+                self._loop.call_soon(ask.told, ask.result)
             _settle(ask)
 
     # On the threads
@@ -183,7 +195,7 @@ class Database:
             self._be_patient(batch)
             self._commit(batch)
             self._is_locked = False
-        except sqlite3.Error as failure:
+        except Exception as failure:  # noqa: BLE001 - it is raised where the works were asked
             self._is_locked = "locked" in str(failure)
             with contextlib.suppress(sqlite3.Error):
                 self._writing.rollback()
@@ -265,6 +277,7 @@ def _connected(path: Path) -> sqlite3.Connection:
     # The file is synced by hand where that was promised: FULL would sync every commit.
     db.execute("PRAGMA synchronous=NORMAL")
     db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+    db.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
     return db
 
 

@@ -139,6 +139,28 @@ async def test_inputs_that_find_no_room_fail_their_job_alone(
     assert works.status == 200
 
 
+async def test_a_stop_does_not_wait_for_room(
+    quiet_place: Place, small_disk: Path, receiver: Receiver
+) -> None:
+    settings = {**ONE_AT_A_TIME, "STATE_DIR": str(small_disk), "DRAIN_TIMEOUT_S": "1"}
+    async with gateway(quiet_place, "--slow 0.3", **settings) as found:
+        await found.prompt(picture(), id="a", webhook_v2=receiver.url())
+        await found.until_begun()
+        filler = fill(small_disk)
+        await says_in_log(quiet_place, "waits for the store")
+        found.terminate()
+        assert await found.exit_status(10) == 0
+        await found.until_port_free()
+    filler.unlink()
+
+    async with gateway(quiet_place, **settings) as found:
+        job = await found.until_state("a", "succeeded")
+        await until(found, "delivered")
+
+    assert (job["attempt"], len(job["outputs"]), len(receiver.calls)) == (1, 1, 1)
+    assert len(quiet_place.written()) == 1
+
+
 async def test_a_start_without_room_says_so(quiet_place: Place, small_disk: Path) -> None:
     settings = {"STATE_DIR": str(small_disk)}
     async with gateway(quiet_place, "--slow 20", **settings) as found:
