@@ -132,7 +132,7 @@ class SqliteStore(SqliteReads):
             job = self._one(db, "cancel_queued", id=job_id, now=self._now(), error=given)
             return job or self._one(db, "ask_cancel", id=job_id, error=given)
 
-        job = await self._db.run(work, durable=True, told=self._changed, told_late=True)
+        job = await self._db.run(work, durable=True, told=self._changed, told_late=_is_over)
         if job is None:
             return "gone"
         return "removed" if job.state.is_terminal else "asked"
@@ -196,7 +196,6 @@ class SqliteStore(SqliteReads):
         return await self._leased(
             lease,
             "finish",
-            told_late=is_over,
             state=outcome.state,
             graph=rows.dumps(outcome.graph),
             result=rows.dumps(outcome.result),
@@ -221,7 +220,7 @@ class SqliteStore(SqliteReads):
             return job
         state = State.CANCELLED if error["code"] in ("cancelled", "client_gone") else State.FAILED
         given = rows.dumps(error)
-        return await self._leased(lease, "fail", told_late=True, now=now, error=given, state=state)
+        return await self._leased(lease, "fail", now=now, error=given, state=state)
 
     async def release(self, lease: Lease) -> None:
         """See `Store.release`."""
@@ -231,9 +230,7 @@ class SqliteStore(SqliteReads):
         """Queue a leased job again, or end it where that was asked; raises LeaseLost."""
         return await self._leased(lease, "cancel_leased", name, now=self._now(), **values)
 
-    async def _leased(
-        self, lease: Lease, *names: str, told_late: bool = False, **values: Any
-    ) -> Job:
+    async def _leased(self, lease: Lease, *names: str, **values: Any) -> Job:
         """Change a leased job by the first of the statements that fits; raises LeaseLost."""
         durable = not lease.job.is_anonymous
         given = {"id": lease.job.id, "lease": lease.token, **values}
@@ -241,7 +238,7 @@ class SqliteStore(SqliteReads):
             lambda db: next(filter(None, (self._one(db, name, **given) for name in names)), None),
             durable=durable,
             told=self._changed,
-            told_late=durable and told_late,
+            told_late=_is_over if durable else None,
         )
         if job is None:
             raise errors.LeaseLost
@@ -320,6 +317,11 @@ class SqliteStore(SqliteReads):
         if job.state is State.SUCCEEDED:
             self._queue.learn(db, row["shape"], job.result)
         return job
+
+
+def _is_over(job: Job | None) -> bool:
+    """Whether a change is the last: what follows another is told after it."""
+    return job is not None and job.state.is_terminal
 
 
 def _finished(lease: Lease, outcome: Outcome, now: float) -> Job:

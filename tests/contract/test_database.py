@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -92,3 +93,52 @@ async def test_a_caller_that_goes_leaves_its_work_behind(db: Database) -> None:
     await asyncio.gather(asking, return_exceptions=True)
     await db.run(add("b"))
     assert await names(db) == ["a", "b"]
+
+
+async def test_who_is_told_and_fails_leaves_nobody_waiting(db: Database) -> None:
+    noted: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: noted.append(str(context["exception"]))
+    )
+
+    def fail(_: Any) -> None:
+        raise ValueError("told in vain")
+
+    async with asyncio.timeout(5):
+        await asyncio.gather(
+            db.run(add("a"), told=fail),
+            db.run(add("b")),
+            db.run(add("c"), durable=True, told=fail, told_late=lambda _: True),
+            db.run(add("d"), durable=True),
+        )
+    assert noted == ["told in vain"] * 2
+
+
+async def test_a_work_that_ends_the_batch_is_the_end_of_nothing_else(db: Database) -> None:
+    """As SQLite does when memory runs out: it takes back all, and the error is none of its own."""
+
+    def run_out(it: sqlite3.Connection) -> None:
+        it.execute("ROLLBACK")
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        await db.run(run_out)
+    await db.run(add("a"), durable=True)
+    assert await names(db) == ["a"]
+
+
+async def test_what_a_long_reader_made_the_wal_grow_to_is_given_back(
+    db: Database, tmp_path: Path
+) -> None:
+    await db.run(lambda it: it.execute("PRAGMA journal_size_limit=8000000").fetchall())
+    wal = tmp_path / "test.db-wal"
+    with contextlib.closing(sqlite3.connect(tmp_path / "test.db", isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM things").fetchall()
+        for number in range(12):
+            await db.run(add(f"{number}" + "x" * 1_000_000))
+        assert wal.stat().st_size > 10_000_000
+        other.execute("ROLLBACK")
+    for name in "abc":
+        await db.run(add(name))
+    assert wal.stat().st_size <= 8_000_000

@@ -458,3 +458,20 @@ async def test_only_a_job_that_is_over_can_be_deleted(store: Store) -> None:
     second = job("a", fingerprint="second")
     assert await store.put(second, durable=True) == second
     assert await claim_all(store) == ["b", "a"]
+
+
+async def test_a_wish_for_the_end_is_told_before_what_follows_it(store: Store) -> None:
+    await put(store, "a")
+    lease = await claim(store)
+    changes = store.watch()
+    watching = asyncio.create_task(anext(changes))
+    await asyncio.sleep(0)
+    await asyncio.gather(
+        store.cancel("a", {"code": "cancelled"}),
+        store.finish(lease, outcome(State.DELIVERING)),
+    )
+    told = [await watching, await anext(changes)]
+    assert [(change.job.state, change.job.cancel_asked) for change in told] == [
+        (State.RUNNING, True),
+        (State.DELIVERING, True),
+    ]
