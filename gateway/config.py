@@ -38,7 +38,12 @@ class Settings(BaseSettings):
     """What an operator may set; each field's name in capitals is its variable."""
 
     model_config = SettingsConfigDict(
-        env_ignore_empty=True, extra="ignore", frozen=True, case_sensitive=False
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        case_sensitive=False,
+        # Sizes and times become integers and dates.
+        allow_inf_nan=False,
     )
 
     host: str = Field("::", description="Address the gateway listens on.")
@@ -367,7 +372,7 @@ def _told(failure: ValidationError) -> str:
     for error in failure.errors(include_url=False, include_context=False):
         name = str(error["loc"][0]).upper()
         given = "" if name in SECRETS else f" (given: {str(error['input'])[:80]!r})"
-        lines.append(f"{name}: {error['msg']}{given}")
+        lines.append(f"{name}: {error['msg'].removeprefix('Value error, ')}{given}")
     return "\n".join(lines)
 
 

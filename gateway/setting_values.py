@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-import math
 import re
 import shlex
 from typing import Any
+from urllib.parse import urlsplit
 
 #: What may stand in SYSTEM_WEBHOOK_EVENTS, beside `all`: ComfyUI's events, and the storages'.
 COMFY_EVENTS = (
@@ -16,6 +16,9 @@ COMFY_EVENTS = (
     *("executed", "execution_success", "execution_interrupted", "execution_error"),
 )
 STORAGE_EVENTS = ("file_downloaded", "file_uploaded", "file_deleted")
+
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?|\.[0-9]+")
+_LONGEST_PAUSE_S = 365 * 86400.0
 
 
 def split(value: Any) -> Any:
@@ -57,17 +60,28 @@ def events(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def delays(value: tuple[str, ...]) -> tuple[str, ...]:
     """Check a list of pauses in seconds."""
-    if not value or not all(0 <= float(pause) < math.inf for pause in value):
-        raise ValueError("write seconds, as in 5,30,120")
+    if not value or not all(
+        _SECONDS.fullmatch(pause) and float(pause) <= _LONGEST_PAUSE_S for pause in value
+    ):
+        raise ValueError("write seconds, as in 5,30,120, each at most a year")
     return value
 
 
 def web_address(value: str | None) -> str | None:
     """Check that it is http or https."""
     # The value may hold a password: it is not repeated here, and the report leaves it out.
-    if value is not None and not value.lower().startswith(("http://", "https://")):
+    if value is not None and not _is_web_address(value):
         raise ValueError("write it as http://host/path or https://host/path")
     return value
+
+
+def _is_web_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        is_placed = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return is_placed and parts.scheme in ("http", "https") and not re.search(r"\s", value)
 
 
 def words(value: str | None) -> str | None:

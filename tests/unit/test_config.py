@@ -47,9 +47,25 @@ WRONG = {
     "API_KEYS": ["nameless", ":key", "name:", "a:b,c"],
     "CMD": ["run 'it"],
     "SYSTEM_WEBHOOK_EVENTS": ["upload", "all,file_upload", "storage.file_uploaded"],
-    "SYSTEM_WEBHOOK_URL": ["ftp://host/", "host/path"],
+    "SYSTEM_WEBHOOK_URL": [
+        *("ftp://host/", "host/path", "http://", "http:///x", "http://a b/", "http://[::1"),
+        *("http://host:0/", "http://host:99999/"),
+    ],
     "WEBHOOK_SECRET": ["not base64!", "abcde", "whsec_", "===="],
-    "MAX_BODY_SIZE_MB": ["0", "much"],
+    "WEBHOOK_MAX_ATTEMPTS": ["0", "-1", "1.5", "many"],
+    "PROMPT_WEBHOOK_RETRIES": ["0"],
+    "WEBHOOK_RETRY_DELAYS_S": ["abc", "-1", "5,x", "5;30", ",", "nan", "inf", "1e3", "99999999"],
+    "DEAD_LETTER_TTL_S": ["-1", "nan", "inf"],
+    "JOB_TTL_S": ["inf"],
+    "FAIR_SHARE": ["maybe", "2"],
+    "MAX_QUEUE_DEPTH": ["-1", "nan"],
+    "MAX_QUEUED_PER_KEY": ["-1", "1.5"],
+    "MAX_RUNNING_PER_KEY": ["-1", "all"],
+    "RECYCLE_AFTER_JOBS": ["-1", "1.5", "inf"],
+    "RECYCLE_RSS_GB": ["-0.1", "nan", "inf", "8GB"],
+    "PREPARE_CONCURRENCY": ["0"],
+    "MAX_BODY_SIZE_MB": ["0", "much", "inf"],
+    "MAX_INPUT_MB": ["inf"],
     "MAX_PIXELS": ["0"],
     "MAX_JSON_DEPTH": ["3", "901"],
     "COMFY_QUEUE_DEPTH": ["0", "65"],
@@ -65,6 +81,7 @@ WRONG = {
 def test_a_wrong_value_is_told(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     told = refused(monkeypatch, **{name: value})
     assert told.startswith(f"{name}: ")
+    assert "Value error" not in told
     assert (f"(given: {value!r})" in told) or name in (*config.SECRETS, "ALLOW_PRIVATE_NETWORKS")
 
 
@@ -84,6 +101,8 @@ def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
         ("API_KEYS", "a:b:c,d:e", ("a:b:c", "d:e")),
         ("ALWAYS_RESTART_COMFYUI", "false", False),
         ("MAX_QUEUE_DEPTH", "", 0),
+        ("WEBHOOK_RETRY_DELAYS_S", " 5,, .5, 0 ,31536000", ("5", ".5", "0", "31536000")),
+        ("SYSTEM_WEBHOOK_URL", "HTTP://u:p@[::1]:80/x?y", "HTTP://u:p@[::1]:80/x?y"),
     ],
 )
 def test_right_values(
