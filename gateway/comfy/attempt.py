@@ -98,7 +98,7 @@ class Attempt:
     def _progress(self, data: dict[str, Any]) -> None:
         step, steps = data.get("value"), data.get("max")
         if isinstance(step, int | float) and isinstance(steps, int | float) and steps > 0:
-            self._report(float(step), float(steps))
+            self._report(_whole(step), _whole(steps))
 
     def _executed(self, data: dict[str, Any]) -> None:
         node = data.get("display_node")
@@ -259,6 +259,11 @@ def collect_texts(workflow: graph.Graph, outputs: dict[str, Any]) -> list[tuple[
         for entry in (value if isinstance(value, list) else [value])
         if isinstance(entry, str)
     ]
+
+
+def _whole(number: float) -> float:
+    """Return 11 for the 11.0 that ComfyUI counts a step as."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 def execution_failed(data: dict[str, Any]) -> errors.ExecutionFailed:

@@ -104,6 +104,13 @@ def test_a_whole_run() -> None:
     )
 
 
+@pytest.mark.parametrize(("sent", "told"), [(11, "11"), (11.0, "11"), (0.5, "0.5")])
+def test_a_step_is_told_as_the_whole_number_that_it_is(sent: float, told: str) -> None:
+    attempt, progress, _ = begin()
+    take(attempt, START, executing("2"), ("progress", {"value": sent, "max": 20.0}))
+    assert (repr(progress[-1].step), repr(progress[-1].steps)) == (told, "20")
+
+
 def test_outputs_come_in_the_order_of_the_graph() -> None:
     attempt, _, _ = begin()
     take(
