@@ -12,6 +12,9 @@ import orjson
 _PREVIEW_IMAGE = 1
 _PREVIEW_WITH_METADATA = 4
 _IMAGE_TYPES = {1: "image/jpeg", 2: "image/png"}
+#: What fits 64 bits; orjson reads larger numbers as floats.
+_LEAST, _MOST = -(2**63), 2**64 - 1
+_FLOAT_BITS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +78,32 @@ def parse_json(text: str | bytes) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         # orjson keeps to the standard; custom nodes do not, and Python's own writer lets them.
-        return _finite(json.loads(text, parse_constant=lambda _: None))
+        return _storable(json.loads(text, parse_constant=lambda _: None))
 
 
-def _finite(value: Any) -> Any:
-    # 1e999 reads as infinity, which our own answers could not carry.
-    if isinstance(value, float):
-        return value if value - value == 0 else None
+def _storable(value: Any) -> Any:
+    """Return it without what neither our database nor our own answers could carry."""
+    if isinstance(value, str):
+        return _whole(value)
     if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {_whole(key): _storable(entry) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_finite(entry) for entry in value]
+        return [_storable(entry) for entry in value]
+    if isinstance(value, float):
+        # 1e999 reads as infinity.
+        return value if value - value == 0 else None
+    if isinstance(value, int) and not _LEAST <= value <= _MOST:
+        return _storable(float(value)) if value.bit_length() < _FLOAT_BITS else None
     return value
+
+
+def _whole(text: str) -> str:
+    # Half a pair of surrogates, where a node cut a text in the middle of a character.
+    return (
+        text
+        if text.isascii()
+        else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    )
 
 
 def parse_binary(data: bytes) -> Preview | None:

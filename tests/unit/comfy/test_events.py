@@ -30,6 +30,11 @@ def metadata(text: str | bytes, picture: bytes = PICTURE) -> bytes:
         ('{"type":"a","data":[1]}', Frame("a", {})),
         ('{"type":"a"}', Frame("a", {})),
         ('{"type":"a","data":{"x":NaN,"y":-Infinity}}', Frame("a", {"x": None, "y": None})),
+        (r'{"type":"a","data":{"\ud83d":["x\ud83d\ude00y\ud83d"]}}', Frame("a", {"�": ["x😀y�"]})),
+        (
+            '{"type":"a","data":{"x":NaN,"y":36893488147419103232}}',
+            Frame("a", {"x": None, "y": 2.0**65}),
+        ),
         ('{"type":"a","data":{"x":[1e999,1.5]}}', Frame("a", {"x": [None, 1.5]})),
         ('{"type":"a","data":{"x":18446744073709551615}}', Frame("a", {"x": 2**64 - 1})),
         ('{"data":{}}', None),
