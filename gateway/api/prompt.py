@@ -53,7 +53,7 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
     """Run a workflow and answer with its outputs, or say why not."""
     parts = request.app[PARTS]
     asked = await _asked(request, parts)
-    is_preferred = "respond-async" in request.headers.get("Prefer", "").lower()
+    is_preferred = _prefers_async(request)
     respond_async = is_preferred or asked.request.is_async
     job_id = asked.request.id or str(uuid.uuid4())
     existing = await _existing(parts, asked, job_id)
@@ -71,6 +71,11 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
         else:
             job = await _wait(parts, job, over, asked)
         return await _answer(request, job)
+
+
+def _prefers_async(request: web.Request) -> bool:
+    given = ",".join(request.headers.getall("Prefer", ()))
+    return any(one.partition(";")[0].strip().lower() == "respond-async" for one in given.split(","))
 
 
 async def _asked(request: web.Request, parts: Parts) -> Asked:
@@ -97,9 +102,11 @@ async def _asked(request: web.Request, parts: Parts) -> Asked:
     )
     owner = request.get(OWNER)
     key = request.headers.get("Idempotency-Key")
-    if key is not None and not 0 < len(key) <= _KEY_LENGTH:
+    # What is no UTF-8 arrives as halves of characters, which are not printable either.
+    if key is not None and not (0 < len(key) <= _KEY_LENGTH and key.isprintable()):
         raise errors.InvalidRequest(
-            f"Idempotency-Key has 1 to {_KEY_LENGTH} characters.", location="Idempotency-Key"
+            f"Idempotency-Key has 1 to {_KEY_LENGTH} characters, all of them printable.",
+            location="Idempotency-Key",
         )
     scoped = None if key is None else f"{owner or ''}:{key}"
     return Asked(body, wire, warnings, fingerprint, scoped, owner, received_at)
@@ -147,10 +154,17 @@ async def _existing(parts: Parts, asked: Asked, job_id: str) -> Job | None:
 
 
 def _check_same(job: Job, asked: Asked) -> None:
-    if job.fingerprint != asked.fingerprint:
+    if job.fingerprint == asked.fingerprint:
+        return
+    if job.id == asked.request.id:
         raise errors.IdTaken(
             f"A different request has the id {job.id} already.", location="id", id=job.id
         )
+    raise errors.IdTaken(
+        f"A different request has this Idempotency-Key already: job {job.id}.",
+        location="Idempotency-Key",
+        id=job.id,
+    )
 
 
 async def _accept(parts: Parts, asked: Asked, job_id: str, respond_async: bool) -> Job:
@@ -232,8 +246,16 @@ def _check_webhooks(parts: Parts, request: PromptRequest) -> None:
             continue
         try:
             parts.check_url(url, name)
-        except (errors.InvalidInput, errors.InputNotFetched) as failure:
-            raise errors.InvalidRequest(failure.message, hint=failure.hint, location=name) from None
+        except errors.InvalidInput as failure:
+            raise errors.InvalidRequest(
+                f"{name}: it is not a URL that can be called.", hint=failure.hint, location=name
+            ) from None
+        except errors.InputNotFetched as failure:
+            raise errors.InvalidRequest(
+                f"{name}: its host is not on the public internet, and webhooks may not leave it.",
+                hint=failure.hint,
+                location=name,
+            ) from None
 
 
 def _check_destination(parts: Parts, asked: Asked) -> tuple[dict[str, Any], list[Credential]]:
