@@ -59,8 +59,15 @@ class Address:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What every request carries."""
-        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        """What every request carries; raises CommandFailed."""
+        # A file of keys leaves its line's end behind, be it one of Windows.
+        key = (self.key or "").strip()
+        if not key.isprintable():
+            raise CommandFailed(
+                "The API key has characters in it that no key has.",
+                hint="Give one key, on one line, with --key or in GATEWAY_API_KEY.",
+            )
+        return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 class Client:
