@@ -47,7 +47,8 @@ def webhooks_replay(
 ) -> None:
     """Send webhooks again, at once; prints the ids of their deliveries."""
     if bool(ids) is dead:
-        raise CommandFailed("Nothing to send again.", hint="Give ids, or --dead for all of them.")
+        told = "Ids or --dead, not both." if dead else "Nothing to send again."
+        raise CommandFailed(told, hint="Give ids, or --dead for all dead letters.")
     asyncio.run(_replayed(Address(url, key), ids or []))
 
 
