@@ -214,9 +214,11 @@ class Worker:
             async with self._fetching:
                 return await self._runner.prepare(job)
         finally:
-            # Failed or not, its turn may come now: a job that fails is claimed, then failed.
-            self._prepared.add(job.id)
-            self._wake.set()
+            # Failed or not, its turn may come now: a job that fails is claimed, then failed. That
+            # of one that is over, and of which nothing is kept, never comes.
+            if self._preparing.get(job.id) is asyncio.current_task():
+                self._prepared.add(job.id)
+                self._wake.set()
 
     # One job
 

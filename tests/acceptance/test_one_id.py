@@ -12,6 +12,7 @@ import aiohttp
 
 from tests.acceptance.conftest import Gateway
 from tests.acceptance.faulty import picture
+from tests.hosts import running, silence
 from tests.waiting import wait_until
 
 SECRET = {"extra_data": {"api_key": "pl4nted-k3y"}}
@@ -72,3 +73,25 @@ async def test_an_anonymous_job_ends_when_its_client_leaves(gateway: Gateway) ->
         return own[0]["state"] if own and "finished_at" in own[0] else None
 
     assert await wait_until(end, description="the job is over") == "cancelled"
+
+
+async def test_a_name_that_is_used_again_is_fetched_for_anew(gateway: Gateway) -> None:
+    """What was prepared under it was another job's: its turn comes when this one's inputs lie."""
+    job_id = str(uuid.uuid4())
+
+    async def record() -> dict[str, Any]:
+        return (await gateway.ask(f"/jobs/{job_id}")).json
+
+    async def is_fetched_for() -> bool:
+        return (await record()).get("phase") == "preparing"
+
+    async with running() as host:
+        load = {"class_type": "LoadImage", "inputs": {"image": host.on("/never.png", silence)}}
+        asked = {"prompt": {**picture(3), "1": load}, "id": job_id}
+        for _ in range(2):
+            answer = await gateway.ask(body=asked, headers={"Prefer": "respond-async"})
+            assert answer.status == 202
+            await wait_until(is_fetched_for, description="its input is fetched")
+            await gateway.ask(f"/jobs/{job_id}/cancel", method="POST")
+            assert (await record())["state"] == "cancelled"
+            await gateway.ask(f"/jobs/{job_id}", method="DELETE")
