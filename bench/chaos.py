@@ -97,6 +97,7 @@ class Record:
     processes_left: list[str] = field(default_factory=list)
     outputs_left: list[str] = field(default_factory=list)
     unasked_ends: int = 0
+    errors: list[str] = field(default_factory=list)
     duration_s: float = 0.0
 
 
@@ -164,6 +165,7 @@ def table(record: Record, receiver: Receiver) -> list[Row]:
         exactly("deliveries pending", record.deliveries["pending"], 0),
         exactly("dead letters", record.deliveries["dead"], 0),
         exactly("ends of the gateway that nobody asked for", record.unasked_ends, 0),
+        exactly("errors in the log", "; ".join(record.errors)[:500] or 0, 0),
         exactly("ComfyUI's history", record.history, 0),
         exactly("output files left", ", ".join(record.outputs_left) or 0, 0),
         exactly("processes left after the stop", len(record.processes_left), 0),
@@ -317,6 +319,7 @@ async def run(size: Size, seed: int, folder: Path) -> list[Row]:
             await note_history(session, gateway, record)
         record.processes_left = gateway.processes()
         record.unasked_ends = gateway.unasked_ends
+        record.errors = gateway.errors()
     record.duration_s = time.monotonic() - began
     return table(record, receiver)
 

@@ -129,6 +129,13 @@ class Gateway:
                     found.append(f"{one.pid}: {' '.join(one.cmdline())}")
         return found
 
+    def errors(self) -> list[str]:
+        """Return the errors that the log tells of, and the tracebacks in it."""
+        lines = (self._folder / "log").read_text(errors="replace").splitlines()
+        wrong = ('"level":"error"', '"level":"critical"', "Traceback")
+        own = (line for line in lines if '"source":"comfyui"' not in line)
+        return [line for line in own if any(mark in line for mark in wrong)]
+
     def outputs(self) -> list[str]:
         """Return the names of the files in the output folder."""
         folder = Path(self._environ["OUTPUT_DIR"])
