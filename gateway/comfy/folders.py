@@ -144,4 +144,6 @@ def _strings(values: Any) -> tuple[str, ...]:
 
 
 def _told(failure: BaseException) -> str:
+    if isinstance(failure, aiohttp.ClientConnectorError):
+        return "nothing answers at its address; it may be restarting"
     return str(failure)[:200] or "it did not answer in time"

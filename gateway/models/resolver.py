@@ -192,7 +192,7 @@ class Resolver:
             return model_refs(workflow, await self._facts(workflow), self._given)
 
     async def _facts(self, workflow: graph.Graph) -> Facts:
-        doubtful = set(_doubtful(workflow))
+        doubtful = set(_doubtful(workflow, self._given))
         settled = {pair: self._settled[pair] for pair in doubtful if pair in self._settled}
         asked = doubtful - settled.keys()
         if not asked:
@@ -208,9 +208,11 @@ class Resolver:
         return facts
 
 
-def _doubtful(workflow: graph.Graph) -> Iterable[tuple[str, str]]:
-    """Yield (class, input) of the URLs that stand where the table knows nothing."""
+def _doubtful(workflow: graph.Graph, given: ModelInputs) -> Iterable[tuple[str, str]]:
+    """Yield (class, input) of the URLs that stand where neither table nor name tells enough."""
     for ref in graph.urls(workflow):
         class_type = workflow[ref.node_id]["class_type"]
-        if ref.name not in graph.MODEL_INPUTS.get(class_type, {}):
+        # A picture's place is told by its name, so that it is taken also while ComfyUI restarts.
+        is_media = ref.name in graph.MEDIA_INPUTS and ref.name not in given.get(class_type, {})
+        if not is_media and ref.name not in graph.MODEL_INPUTS.get(class_type, {}):
             yield class_type, ref.name

@@ -179,6 +179,15 @@ class TestResolver:
         [found] = await Resolver(comfy, {}).resolve({"1": node("VAELoader", vae_name=URL)})
         assert (found.folder, comfy.asked, comfy.listings) == ("vae", [], 0)
 
+    async def test_a_picture_asks_nobody(self) -> None:
+        comfy = Comfy(one("image", "vae.pt"))
+        pictured = {"1": node("LoadImage", image=URL)}
+        assert await Resolver(comfy, {}).resolve(pictured) == []
+        assert comfy.asked == []
+        given = {"LoadImage": {"image": "vae"}}
+        [found] = await Resolver(comfy, given).resolve(pictured)
+        assert (found.folder, comfy.asked) == ("vae", ["LoadImage"])
+
     async def test_what_files_told_is_asked_once(self) -> None:
         comfy = Comfy(one("weights", "vae.pt"))
         resolver = Resolver(comfy, {})
