@@ -169,12 +169,11 @@ def quiet_place(tmp_path: Path) -> Iterator[Place]:
     assert "RuntimeWarning" not in log, log
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 2 MB."""
-    folder = tmp_path / "small"
+@contextlib.contextmanager
+def mounted(folder: Path, size: str) -> Iterator[Path]:
+    """Mount a disk on a new folder; where that is not allowed, the test is skipped."""
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     try:
         done = subprocess.run(mount, capture_output=True, check=False, text=True)
     except FileNotFoundError:
@@ -183,6 +182,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"no disk can be mounted: {done.stderr.strip()}")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB."""
+    with mounted(tmp_path / "small", "2m") as folder:
+        yield folder
+
+
+@pytest.fixture
+def roomy_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 MB: what SQLite writes ahead of its file fits beside it."""
+    with mounted(tmp_path / "roomy", "16m") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

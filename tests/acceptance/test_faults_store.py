@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import sqlite3
 import sys
 import time
@@ -139,6 +140,41 @@ async def test_inputs_that_find_no_room_fail_their_job_alone(
     assert works.status == 200
 
 
+async def test_a_disk_that_is_full_now_and_then_loses_and_repeats_nothing(
+    quiet_place: Place, roomy_disk: Path, receiver: Receiver
+) -> None:
+    async def come_and_go() -> None:
+        while True:
+            filler = await asyncio.to_thread(fill, roomy_disk)
+            try:
+                await asyncio.sleep(random.uniform(0.05, 0.4))
+            finally:
+                filler.unlink()
+            await asyncio.sleep(random.uniform(0.05, 0.3))
+
+    async with gateway(quiet_place, **SETTINGS, STATE_DIR=str(roomy_disk)) as found:
+
+        async def asked(name: str) -> Answer:
+            await asyncio.sleep(random.uniform(0, 2.5))
+            return await found.prompt(picture(), id=name, webhook_v2=receiver.url())
+
+        filling = asyncio.create_task(come_and_go())
+        names = [f"job-{number}" for number in range(30)]
+        answers = dict(zip(names, await asyncio.gather(*map(asked, names)), strict=True))
+        filling.cancel()
+        await asyncio.gather(filling, return_exceptions=True)
+        accepted = sorted(name for name in names if answers[name].status == 202)
+        for name in accepted:
+            await found.until_state(name, "succeeded")
+        if accepted:
+            await until(found, "delivered", len(accepted))
+        known = sorted(job["id"] for job in await found.jobs())
+
+    assert {answer.status for answer in answers.values()} <= {202, 507}
+    # Who was refused has no job, and who was not has one, and one call.
+    assert known == accepted == sorted(call.id for call in receiver.calls)
+
+
 async def test_a_stop_does_not_wait_for_room(
     quiet_place: Place, small_disk: Path, receiver: Receiver
 ) -> None:
@@ -163,6 +199,9 @@ async def test_a_stop_does_not_wait_for_room(
 
 async def test_a_start_without_room_says_so(quiet_place: Place, small_disk: Path) -> None:
     settings = {"STATE_DIR": str(small_disk)}
+    filler = fill(small_disk)
+    first = await refused_start(quiet_place, 1, **settings)
+    filler.unlink()
     async with gateway(quiet_place, "--slow 20", **settings) as found:
         await found.ask("POST", "/prompt", {"prompt": picture()}, Prefer="respond-async")
         [job] = await found.until_begun()
@@ -171,6 +210,7 @@ async def test_a_start_without_room_says_so(quiet_place: Place, small_disk: Path
 
     told = await refused_start(quiet_place, 1, **settings)
 
+    assert "full" in first
     assert "full" in told
     filler.unlink()
     async with gateway(quiet_place, **settings) as found:
