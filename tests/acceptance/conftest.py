@@ -26,6 +26,7 @@ from PIL import Image
 from tests.acceptance.faulty import Place
 from tests.contract.providers.servers import Servers
 from tests.docs.running import ROOT, environment, free_port
+from tests.receivers import Receiver, receiving
 from tests.waiting import wait_until
 
 _START_S = 30.0
@@ -158,6 +159,13 @@ def gateway(start: Callable[..., Any]) -> Iterator[Gateway]:
 def place(tmp_path: Path) -> Place:
     """Where a gateway of a test's own leaves everything."""
     return Place(tmp_path)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver of webhooks that takes them all."""
+    async with receiving() as found:
+        yield found
 
 
 @pytest.fixture

@@ -140,6 +140,10 @@ class Gateway:
 
         await wait_until(is_free, description="ComfyUI has nothing to do")
 
+    async def until_logged(self, words: str) -> None:
+        log = self.place.folder / "gateway.log"
+        await wait_until(lambda: words.encode() in log.read_bytes(), description=words)
+
     def engine(self) -> psutil.Process:
         children = psutil.Process(self.process.pid).children(recursive=True)
         return next(one for one in children if one.cmdline()[1:3] == ["-m", "gateway.embedded"])
@@ -198,6 +202,23 @@ async def gateway(
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+async def refused_start(place: Place, status: int, **settings: str) -> str:
+    """Start one more gateway on a place, which ends by itself; return what it says."""
+    ports = {"PORT": str(free_port()), "COMFYUI_PORT_HOST": str(free_port())}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "serve"),
+        cwd=ROOT,
+        env=environment(place.folder, **ports, **settings),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, told = await asyncio.wait_for(process.communicate(), 20)
+    text = told.decode()
+    assert process.returncode == status, text
+    assert "Traceback" not in text
+    assert "does not start" in text
+    return text
 
 
 async def _until_it_listens(found: Gateway) -> None:

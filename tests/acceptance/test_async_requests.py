@@ -16,7 +16,7 @@ from tests.acceptance.conftest import Gateway
 from tests.acceptance.faulty import Place, picture
 from tests.acceptance.shelves import Shelf, shelves
 from tests.acceptance.test_webhooks import SETTINGS, deliveries, until, verified
-from tests.receivers import Receiver, receiving
+from tests.receivers import Receiver
 from tests.waiting import wait_until
 
 PREFER = {"Prefer": "respond-async"}
@@ -24,12 +24,6 @@ SECRETS = {
     "credentials": [{"url_pattern": "**", "auth": {"type": "bearer", "token": "pl4nted-t0ken"}}],
     "extra_data": {"api_key": "pl4nted-k3y"},
 }
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as found:
-        yield found
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from tests.acceptance.faulty import Gateway, Place, gateway, picture
 from tests.acceptance.test_webhooks import SETTINGS, until
-from tests.receivers import Receiver, receiving
+from tests.receivers import Receiver
 from tests.waiting import wait_until
 
 HOUR = 3600
@@ -54,12 +53,6 @@ def clock(tmp_path: Path) -> Clock:
     made = Clock(tmp_path / "clock", found)
     made.jump(0)
     return made
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as found:
-        yield found
 
 
 async def submit(found: Gateway, job_id: str, color: int, **more: object) -> None:

@@ -12,16 +12,10 @@ from tests.acceptance.faulty import Gateway, Place, gateway, picture
 from tests.acceptance.shelves import Shelf, shelves
 from tests.acceptance.test_webhooks import SETTINGS, until, verified
 from tests.hosts import OK, Host, running, says, silence
-from tests.receivers import Receiver, receiving
+from tests.receivers import Receiver
 from tests.waiting import wait_until
 
 ONE_AT_A_TIME = {"COMFY_QUEUE_DEPTH": "1", **SETTINGS}
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as found:
-        yield found
 
 
 @pytest.fixture

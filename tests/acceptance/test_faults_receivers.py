@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
-import pytest
-
 from tests.acceptance.faulty import Place, gateway, picture
 from tests.acceptance.test_webhooks import SETTINGS, deliveries, until, verified
-from tests.receivers import Receiver, receiving
+from tests.receivers import Receiver
 from tests.waiting import wait_until
 
 #: As an hour of failures is: some calls soon, the next one in a while.
 DELAYS = (0.1, 0.3, 0.6, 1800.0)
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as found:
-        yield found
 
 
 def at(told: str) -> float:
