@@ -255,7 +255,8 @@ class Worker:
             done = await self._engine_lost(lease, lost)
         except errors.GpuLost as lost_gpu:
             done = await self._gpu_lost(lease, lost_gpu.failure)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, errors.Draining):
+            # The latter where it was claimed in the moment of the stop.
             done = await self._cancelled(lease)
         except errors.LeaseLost:
             raise
@@ -310,9 +311,10 @@ class Worker:
         if found.reason is not None:
             return await self._cancelled(lease)
         if not lost.started:
-            await self._stored(lambda: self._store.release(lease))
-            self._runner.narration.note(lease.job.id, f"Back in the queue: {lost.message}")
-            return lease.job
+            job = await self._stored(lambda: self._store.release(lease))
+            if job.state is State.QUEUED:
+                self._runner.narration.note(job.id, f"Back in the queue: {lost.message}")
+            return job
         crashed = errors.EngineCrashed(
             f"ComfyUI died {lease.job.attempt} times while it ran this job.",
             hint="`log` has ComfyUI's last lines; GET /logs has more.",
@@ -321,7 +323,7 @@ class Worker:
         job = await self._fail(lease, crashed, retry_in=0.0)
         if job.state is State.QUEUED:
             metrics.retries_total.labels("engine_lost").inc()
-        else:
+        elif job.state is State.FAILED:
             metrics.poison_jobs_total.inc()
         return job
 
@@ -343,8 +345,7 @@ class Worker:
         if isinstance(reason, errors.LeaseLost):
             raise reason
         if reason is None or isinstance(reason, errors.Draining):
-            await self._stored(lambda: self._store.release(lease))
-            return lease.job
+            return await self._stored(lambda: self._store.release(lease))
         return await self._fail(lease, reason)
 
     async def _fail(

@@ -222,9 +222,9 @@ class SqliteStore(SqliteReads):
         given = rows.dumps(error)
         return await self._leased(lease, "fail", now=now, error=given, state=state)
 
-    async def release(self, lease: Lease) -> None:
+    async def release(self, lease: Lease) -> Job:
         """See `Store.release`."""
-        await self._given_back(lease, "release")
+        return await self._given_back(lease, "release")
 
     async def _given_back(self, lease: Lease, name: str, **values: Any) -> Job:
         """Queue a leased job again, or end it where that was asked; raises LeaseLost."""

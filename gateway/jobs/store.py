@@ -207,8 +207,11 @@ class Store(Protocol):
         """
         ...
 
-    async def release(self, lease: Lease) -> None:
-        """Give a job back to the queue; no attempt is counted. Raises LeaseLost."""
+    async def release(self, lease: Lease) -> Job:
+        """Give a job back to the queue, or end it where that was asked; no attempt is counted.
+
+        Raises LeaseLost.
+        """
         ...
 
     async def sweep(self) -> None:

@@ -277,7 +277,7 @@ async def test_a_cancel_is_kept_when_the_job_would_go_back_to_the_queue(store: S
     leases = {job_id: await claim(store) for job_id in ("released", "tried-again", "abandoned")}
     for job_id in leases:
         assert await store.cancel(job_id, CANCELLED) == "asked"
-    await store.release(leases["released"])
+    assert (await store.release(leases["released"])).state is State.CANCELLED
     await store.fail(leases["tried-again"], FAILED, retry_in=0.0, max_attempts=2)
     states = {job_id: (await got(store, job_id)).state.value for job_id in leases}
     assert states == {"released": "cancelled", "tried-again": "cancelled", "abandoned": "running"}
