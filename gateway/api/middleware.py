@@ -78,6 +78,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
                 path=request.path[:200],
                 status=status,
                 ms=round((time.monotonic() - began) * 1000, 1),
+                **({"key": request[OWNER]} if OWNER in request else {}),
             )
 
 

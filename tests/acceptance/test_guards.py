@@ -99,6 +99,14 @@ async def test_a_key_is_in_no_answer_and_in_no_log(guarded: Gateway, key: dict[s
         assert secret not in lines + log
 
 
+async def test_the_log_names_the_key_of_each_request(guarded: Gateway, key: dict[str, str]) -> None:
+    await guarded.ask("/jobs?limit=7", headers=key)
+    await guarded.ask("/jobs?limit=7")
+    lines = (await guarded.ask("/logs?tail=1000", headers=key)).json["lines"]
+    named = [line.get("key") for line in lines if line.get("path") == "/jobs"]
+    assert named[-2:] == ["ann", None]
+
+
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_a_logged_failure_shows_no_variables(form: str) -> None:
     """They may hold what callers entrust to us."""
