@@ -281,8 +281,7 @@ async def test_a_disk_that_fills_during_a_job_costs_no_work(place: Place, small_
         await found.until_begun()
         await found.until_jobs(2, "running")
         filler = fill(small_disk)
-        log = place.folder / "gateway.log"
-        await wait_until(lambda: b"waits for room" in log.read_bytes(), description="it waits")
+        await found.until_logged("waits for the store")
         await found.until_engine_free()
         filler.unlink()
 
