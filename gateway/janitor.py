@@ -62,13 +62,25 @@ class Janitor:
 
     async def round(self, now: float) -> None:
         """Delete what is due at this time, seconds since 1970."""
-        # What is owed to somebody the store does not name.
-        for job in await self._store.expired(now - self._lifetimes.outputs):
-            if not self._waiters.is_waited_for(job.id):
-                await self._discard(job)
-                await self._store.forget_files(job.id)
+        await self._discard_outputs(now - self._lifetimes.outputs)
         while await self._store.outbox.bury(now - self._lifetimes.dead_letters):
             pass
         while await self._store.expire(now - self._lifetimes.records):
             pass
         await self._inputs.sweep(now)
+
+    async def _discard_outputs(self, before: float) -> None:
+        kept: list[OSError] = []
+        # What is owed to somebody the store does not name.
+        for job in await self._store.expired(before):
+            if self._waiters.is_waited_for(job.id):
+                continue
+            try:
+                await self._discard(job)
+            except OSError as failure:
+                # A file that may not be deleted keeps no other from being so.
+                kept.append(failure)
+            else:
+                await self._store.forget_files(job.id)
+        if kept:
+            logger.error("outputs could not be deleted", jobs=len(kept), reason=str(kept[0]))
