@@ -285,6 +285,8 @@ def invalid_request(failure: ValidationError, prefix: str = "") -> errors.Invali
     places = [prefix + ".".join(str(part) for part in error["loc"]) for error in found]
     sentences = [
         f"{place}: {error['msg'].removeprefix('Value error, ')}"
+        if place
+        else "The body is not an object."
         for place, error in zip(places, found, strict=True)
     ]
-    return errors.InvalidRequest("; ".join(sentences), location=places[0])
+    return errors.InvalidRequest("; ".join(sentences), location=places[0] or None)
