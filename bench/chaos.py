@@ -58,6 +58,8 @@ class Size:
     longest_s: float = 2.0
     #: Longest pause before a kill, seconds.
     pause_s: float = 2.0
+    #: Of the calls that hang, those that last until the gateway gives them up.
+    for_ever: float = 0.1
     #: Seconds until all must be over once the last kill is done.
     patience_s: float = 300.0
 
@@ -295,7 +297,7 @@ async def run(size: Size, seed: int, folder: Path) -> list[Row]:
     chance = random.Random(seed)
     key = secrets.token_bytes(32)
     began = time.monotonic()
-    receiver = Receiver(Webhook(key), random.Random(chance.random()))
+    receiver = Receiver(Webhook(key), random.Random(chance.random()), size.for_ever)
     secret = f"whsec_{base64.b64encode(key).decode()}"
     flags, more = prepare_engine(folder)
     settings = {**_SETTINGS, **more, "WEBHOOK_SECRET": secret}

@@ -20,8 +20,6 @@ from aiohttp import web
 from PIL import Image
 from standardwebhooks import Webhook, WebhookVerificationError
 
-#: Of the calls that come while it hangs, those that it never lets go of.
-_FOR_EVER = 0.1
 _SLOWEST_S = 0.3
 
 
@@ -40,6 +38,8 @@ class Receiver:
 
     webhook: Webhook
     chance: random.Random
+    #: Of the calls that come while it hangs, those that it never lets go of.
+    for_ever: float = 0.0
     heard: list[Heard] = field(default_factory=list)
     #: What came that the public library does not accept.
     invalid: list[str] = field(default_factory=list)
@@ -108,7 +108,7 @@ class Receiver:
         raw = await request.read()
         if mode == "hangs":
             self.calls["hung"] += 1
-            if self.chance.random() < _FOR_EVER:
+            if self.chance.random() < self.for_ever:
                 await asyncio.Event().wait()
             await turned.wait()
             if request.transport is not None:
