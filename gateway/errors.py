@@ -437,7 +437,7 @@ class SettingsInvalid(GatewayError):
 
 
 class StateRefused(GatewayError):
-    """STATE_DIR is another gateway's, or was written by a newer version."""
+    """STATE_DIR is another gateway's, was written by a newer version, or is damaged."""
 
 
 class InstallFailed(GatewayError):

@@ -309,3 +309,17 @@ def translated() -> Iterator[None]:
                 retry_after=5.0,
             ) from failure
         raise
+
+
+@contextlib.contextmanager
+def opening() -> Iterator[None]:
+    """Translate what makes a file unusable into StateRefused, and the rest as `translated` does."""
+    try:
+        with translated():
+            yield
+    except sqlite3.DatabaseError as failure:
+        raise errors.StateRefused(
+            f"STATE_DIR/jobs.db cannot be used: {failure}.",
+            hint="It has to belong to the user that the gateway runs as. If it is damaged, put a "
+            "backup in its place, or move it away: its jobs are lost then.",
+        ) from failure

@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway import clock, errors
 from gateway.jobs import queries, rows
-from gateway.jobs.database import Database, translated
+from gateway.jobs.database import Database, opening
 from gateway.jobs.feed import Feed
 from gateway.jobs.job import Change, Job, Lease, Outcome, State, Want
 from gateway.jobs.policy import FREE, Policy
@@ -53,20 +53,21 @@ class SqliteStore(SqliteReads):
     ) -> SqliteStore:
         """Open or create the database; what a gateway that is gone had leased is queued again.
 
-        Raises StateRefused for a database of a newer version, StorageFull, StoreBusy.
+        Raises StateRefused for a database of a newer version or a damaged one, StorageFull,
+        StoreBusy.
         """
-        db = await Database.open(Path(path))
-        try:
-            with translated():
+        with opening():
+            db = await Database.open(Path(path))
+            try:
                 await asyncio.to_thread(
                     db.migrate, queries.read("schema.sql"), queries.migrations()
                 )
-            store = cls(db, now, policy)
-            await store._recover()
-        except BaseException:
-            await db.close()
-            raise
-        return store
+                store = cls(db, now, policy)
+                await store._recover()
+            except BaseException:
+                await db.close()
+                raise
+            return store
 
     async def close(self) -> None:
         """Close the database."""

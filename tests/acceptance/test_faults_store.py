@@ -125,6 +125,16 @@ async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     assert database(place).read_bytes() == before
 
 
+async def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    database(place).parent.mkdir()
+    database(place).write_bytes(b"not what it was" * 1000)
+
+    told = await refused_start(place, 3)
+
+    assert "jobs.db cannot be used" in told
+
+
 _INSERT = """
 INSERT INTO jobs (id, seq, state, priority, attempt, created_at, finished_at, lease, lease_until,
     is_anonymous, needs_fetch, needs_secrets, fingerprint, request, graph)
