@@ -27,6 +27,8 @@ from gateway.schemas import Credential, PromptRequest, invalid_request, parse_pr
 #: Bodies above this are parsed and hashed in a thread: the loop serves others meanwhile.
 _LARGE = 256 * 1024
 _BODY_TIMEOUT_S = 300.0
+#: A job's end is told when it is on the disk; its record may be gone a moment before.
+_LAST_WORD_S = 5.0
 _KEY_LENGTH = 255
 _NOT_ECHOED = ("prompt", "id", "credentials", "extra_data")
 
@@ -67,7 +69,7 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
         if job.id != job_id:
             # Another request with this Idempotency-Key was faster by a moment.
             async with parts.waiters.expect(job.id) as others:
-                job = await _wait(parts, await _again(parts, job), others, asked)
+                job = await _wait(parts, job, others, asked)
         else:
             job = await _wait(parts, job, over, asked)
         return await _answer(request, job)
@@ -284,23 +286,17 @@ async def _check_room(parts: Parts, owner: str | None) -> None:
     await parts.store.check_room(owner)
 
 
-async def _again(parts: Parts, job: Job) -> Job:
-    found = await parts.store.get(job.id)
-    if found is None:
-        # Over, and deleted, since it was found: nobody would wake whoever waits for it.
-        raise errors.JobNotFound(f"The job {job.id} was deleted before it could be answered.")
-    return found
-
-
 async def _wait(parts: Parts, job: Job, over: asyncio.Future[Job], asked: Asked) -> Job:
     if job.state.is_terminal:
         return job
-    # Its end may have come between the first look and our registration.
-    if not asked.is_anonymous:
-        job = await _again(parts, job)
-        if job.state.is_terminal:
-            return job
     try:
+        if not asked.is_anonymous and not over.done():
+            # Its end may have come between the first look and our registration.
+            found = await parts.store.get(job.id)
+            if found is None:
+                return await _last_word(job, over)
+            if found.state.is_terminal:
+                return found
         return await over
     except errors.Draining as draining:
         if asked.is_anonymous:
@@ -312,6 +308,17 @@ async def _wait(parts: Parts, job: Job, over: asyncio.Future[Job], asked: Asked)
             gone = errors.ClientGone().to_dict()
             parts.background.spawn(parts.store.cancel(job.id, gone))
         raise
+
+
+async def _last_word(job: Job, over: asyncio.Future[Job]) -> Job:
+    """Return the end of a job whose record is gone; raises JobNotFound when it was told before."""
+    try:
+        async with asyncio.timeout(_LAST_WORD_S):
+            return await over
+    except TimeoutError:
+        raise errors.JobNotFound(
+            f"The job {job.id} was deleted before this request was answered."
+        ) from None
 
 
 async def _sent(request: web.Request, response: web.Response) -> web.Response:

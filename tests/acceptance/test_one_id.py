@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -95,3 +96,13 @@ async def test_a_name_that_is_used_again_is_fetched_for_anew(gateway: Gateway) -
             await gateway.ask(f"/jobs/{job_id}/cancel", method="POST")
             assert (await record())["state"] == "cancelled"
             await gateway.ask(f"/jobs/{job_id}", method="DELETE")
+
+
+async def test_whoever_shares_a_job_is_answered_however_soon_it_is_forgotten(
+    start: Callable[..., Any],
+) -> None:
+    with start(OUTPUT_TTL_S="0", JOB_TTL_S="0") as brief:
+        for _ in range(20):
+            asked = body(str(uuid.uuid4()))
+            answers = await asyncio.gather(*(brief.ask(body=asked) for _ in range(3)))
+            assert [len(answer.json["images"]) for answer in answers] == [1, 1, 1]
