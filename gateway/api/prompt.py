@@ -217,6 +217,10 @@ async def _put(parts: Parts, job: Job, secrets: Secrets, held: set[str]) -> Job:
     stored: Job | None = None
     try:
         stored = await parts.store.put(job, durable=not job.is_anonymous)
+    except errors.StorageFull:
+        # The disk has not confirmed it, and it may run all the same.
+        stored = await parts.store.get(job.id)
+        raise
     finally:
         # Another request with this id may have been faster: its job needs what is kept.
         if stored is None or stored.id != job.id or stored.state.is_terminal:

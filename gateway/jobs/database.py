@@ -24,7 +24,7 @@ from gateway import errors, metrics
 #: Works that are committed together at most.
 _BATCH = 256
 _BUSY_S = 5.0
-_CACHE_KIB = 4000
+_CACHE_KIB = 2000
 #: What is left of a WAL that grew while another process read for long: it never shrinks otherwise.
 _WAL_BYTES = 64 << 20
 
@@ -297,6 +297,11 @@ def translated() -> Iterator[None]:
         yield
     except (sqlite3.OperationalError, OSError) as failure:
         text = str(failure).lower()
+        if "input/output" in text:
+            raise errors.StorageFull(
+                "The disk of STATE_DIR does not keep what is written to it.",
+                hint="Look for its errors in the kernel's log (dmesg), then try again.",
+            ) from failure
         if "full" in text or "no space" in text or "disk i/o" in text:
             raise errors.StorageFull(
                 "The disk of STATE_DIR is full.",

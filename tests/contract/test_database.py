@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -142,3 +144,19 @@ async def test_what_a_long_reader_made_the_wal_grow_to_is_given_back(
     for name in "abc":
         await db.run(add(name))
     assert wal.stat().st_size <= 8_000_000
+
+
+async def test_a_disk_that_confirms_nothing_is_named_and_what_is_written_stays(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    told: list[Any] = []
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", fail)
+        with pytest.raises(errors.StorageFull, match="does not keep"):
+            await db.run(add("a"), durable=True, told=told.append, told_late=lambda _: True)
+    assert await names(db) == ["a"]
+    assert len(told) == 1
+    await db.run(add("b"), durable=True)
