@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import orjson
@@ -119,6 +120,13 @@ class Client:
         """Return the object that the gateway answers."""
         async with self.request(method, path, timeout=_ANSWER_TIMEOUT, **options) as response:
             return _object(await response.read())
+
+
+def job_path(job_id: str) -> str:
+    """Return the address of a job; raises Refused for what can be no part of an address."""
+    if job_id in ("", ".", ".."):
+        raise Refused(404, {"error": f"There is no job {job_id!r}.", "code": "job_not_found"})
+    return f"/jobs/{quote(job_id, safe='')}"
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -9,12 +9,11 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 import orjson
 
-from gateway.cli.client import Client, Refused, Unreached
+from gateway.cli.client import Client, Refused, Unreached, job_path
 from gateway.cli.failure import CommandFailed
 from gateway.cli.sse import EventTooLong, Parser
 
@@ -102,7 +101,7 @@ async def _connection(
     headers = {"Accept": "text/event-stream"}
     if last_id:
         headers["Last-Event-ID"] = last_id
-    path = f"/jobs/{quote(following.job_id, safe='')}/events"
+    path = f"{job_path(following.job_id)}/events"
     params = {"previews": "true"} if following.previews else {}
     parser = Parser()
     async with client.request(

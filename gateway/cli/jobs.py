@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
-from gateway.cli.client import Client, Refused
+from gateway.cli.client import Client, Refused, job_path
 from gateway.cli.failure import CommandFailed
 
 
@@ -19,12 +18,12 @@ async def listed(client: Client, *, state: str | None, limit: int) -> list[dict[
 
 async def shown(client: Client, job_id: str) -> dict[str, Any]:
     """Return the record of a job."""
-    return await client.ask("GET", f"/jobs/{quote(job_id, safe='')}")
+    return await client.ask("GET", job_path(job_id))
 
 
 async def cancelled(client: Client, job_id: str) -> str:
     """Cancel a job; return the state it has now."""
-    answer = await client.ask("POST", f"/jobs/{quote(job_id, safe='')}/cancel")
+    answer = await client.ask("POST", f"{job_path(job_id)}/cancel")
     return str(answer["state"])
 
 

@@ -18,6 +18,8 @@ from gateway.cli.failure import CommandFailed
 
 COLUMNS = ("ID", "STATE", "JOB", "KIND", "TRIES", "LAST", "NEXT (UTC)", "URL")
 _PAGE = 200
+#: Digits of a time at most: Python refuses to read thousands of them.
+_TIMESTAMP_LENGTH = 100
 _NAMES = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 
@@ -110,7 +112,7 @@ def problem(heard: Heard, secret: str, tolerance: float) -> str | None:
     if missing:
         return f"{' and '.join(missing)}: missing."
     message_id, sent, signatures = (heard.headers[name] for name in _NAMES)
-    if not (sent.isascii() and sent.isdecimal()):
+    if not (sent.isascii() and sent.isdecimal() and len(sent) <= _TIMESTAMP_LENGTH):
         return "webhook-timestamp is not a number of seconds."
     if not _is_signed(heard.body, message_id, int(sent), signatures, secret):
         return (
