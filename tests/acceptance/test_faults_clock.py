@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +17,10 @@ from tests.receivers import Receiver
 from tests.waiting import wait_until
 
 HOUR = 3600
+
+
+def at(told: str) -> float:
+    return datetime.fromisoformat(told).timestamp()
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,23 @@ class Clock:
             "COMFY_QUEUE_DEPTH": "1",
             "LD_PRELOAD": str(self.library),
             "FAKETIME_TIMESTAMP_FILE": str(self.file),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
 
-    def jump(self, seconds: int) -> None:
-        """Set it that much before or after the true time."""
+    async def jump(self, found: Gateway, seconds: int) -> None:
+        """Set it that much before or after the true time, and wait until a gateway sees that."""
+        self.set(seconds)
+
+        async def is_seen() -> bool:
+            await found.jobs()
+            last = (found.place.folder / "gateway.log").read_text().splitlines()[-1]
+            told = json.loads(last).get("timestamp")
+            return told is not None and abs(at(told) - time.time() - seconds) < 60
+
+        await wait_until(is_seen, description="the clock has jumped")
+
+    def set(self, seconds: int) -> None:
         beside = self.file.with_name("beside")
         beside.write_text(f"{seconds:+d}")
         beside.replace(self.file)
@@ -51,7 +68,7 @@ def clock(tmp_path: Path) -> Clock:
     if found is None:
         pytest.skip("libfaketime is not installed (Debian: apt-get install libfaketime)")
     made = Clock(tmp_path / "clock", found)
-    made.jump(0)
+    made.set(0)
     return made
 
 
@@ -59,10 +76,6 @@ async def submit(found: Gateway, job_id: str, color: int, **more: object) -> Non
     body = {"prompt": picture(color), "id": job_id, **more}
     answer = await found.ask("POST", "/prompt", body, Prefer="respond-async")
     assert answer.status == 202, answer.body
-
-
-def at(told: str) -> float:
-    return datetime.fromisoformat(told).timestamp()
 
 
 async def test_a_clock_that_is_set_back_holds_nothing_up(
@@ -78,8 +91,8 @@ async def test_a_clock_that_is_set_back_holds_nothing_up(
         await submit(found, "running", 2)
         await found.until_begun()
         await submit(found, "first", 3)
-        await submit(found, "late", 4, timeout=1)
-        clock.jump(-HOUR)
+        await submit(found, "late", 4, timeout=2, priority=-100)
+        await clock.jump(found, -HOUR)
         await submit(found, "second", 5)
         late = await found.until_state("late", "failed", timeout=5)
         await until(found, "delivered")
@@ -114,11 +127,11 @@ async def test_a_clock_that_is_set_back_holds_nothing_up(
 async def test_a_clock_that_is_set_forward_takes_no_job_from_who_runs_it(
     quiet_place: Place, clock: Clock
 ) -> None:
-    settings = clock.settings(quiet_place, "--slow 0.8")
+    settings = clock.settings(quiet_place, "--slow 1.3")
     async with gateway(quiet_place, **settings) as found:
         await submit(found, "running", 1)
         [before] = await found.until_begun()
-        clock.jump(HOUR)
+        await clock.jump(found, HOUR)
         job = await found.until_state("running", "succeeded")
         await submit(found, "next", 2)
         await found.until_begun()
