@@ -235,15 +235,22 @@ class Worker:
                 await self._settle(lease)
             except errors.LeaseLost as lost:
                 logger.warning("the job is let go of", reason=lost.message)
-                self._over(job.id)
+                if self._is_current(lease):
+                    self._over(job.id)
             except Exception:  # noqa: BLE001 - the worker loop is one of the three places
                 metrics.errors_total.labels("worker").inc()
                 logger.exception("the job's end could not be stored")
             finally:
-                self._arriving.discard(job.id)
-                self._running.pop(job.id, None)
+                if self._is_current(lease):
+                    self._arriving.discard(job.id)
+                    del self._running[job.id]
                 metrics.jobs_running.set(len(self._running))
                 self._wake.set()
+
+    def _is_current(self, lease: Lease) -> bool:
+        """Whether the job was not claimed again: the queue has it before the disk confirms that."""
+        found = self._running.get(lease.job.id)
+        return found is not None and found.lease is lease
 
     async def _settle(self, lease: Lease) -> None:
         """Run a job and store its end, whatever it is."""
