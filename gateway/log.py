@@ -99,6 +99,11 @@ class _Forward(logging.Handler):
     """Sends what libraries log through the same door."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        failure = record.exc_info[1] if record.exc_info else None
+        if type(failure).__module__ == "aiohttp.http_exceptions":
+            # Its sentence quotes the request, in which there may be a key.
+            logger.info("a request was no HTTP", reason=type(failure).__name__, logger=record.name)
+            return
         method = getattr(logger, record.levelname.lower(), logger.warning)
         method(record.getMessage(), logger=record.name, exc_info=record.exc_info)
 

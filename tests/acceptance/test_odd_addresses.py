@@ -26,8 +26,12 @@ CURSOR = "next_cursor of another answer"
 
 @pytest.fixture(scope="module")
 def keyed(start: Callable[..., Any]) -> Iterator[Gateway]:
+    """A gateway with a key, and a log that neither holds it nor tells of failures."""
     with start(API_KEYS="ann:first-key", CORS_ORIGINS=ORIGIN) as found:
         yield found
+        log = (found.folder / "gateway.log").read_text()
+    assert "first-key" not in log
+    assert '"level":"error"' not in log, log
 
 
 @pytest.fixture
@@ -229,6 +233,26 @@ async def test_a_key_in_the_query_is_none(keyed: Gateway) -> None:
     """It would stand in the logs of every proxy on the way."""
     for name in ("key", "api_key", "access_token"):
         refused(await keyed.ask(f"/jobs/x/events?{name}=first-key"), 401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("GET /jobs", "X-API-Key: first-key\x7f"),
+        ("GET /jobs", "X-API-Key: first-key" + "x" * 9000),
+        ("GET /jobs", "X-API-Key first-key"),
+        ("GET /jobs/" + "x" * 9000, "X-API-Key: first-key"),
+        ("first-key", "X-API-Key: first-key"),
+        ("GET /jobs", "Content-Length: first-key"),
+    ],
+    ids=lambda text: text[:24],
+)
+async def test_what_is_no_http_is_refused_and_not_logged(
+    keyed: Gateway, line: str, field: str
+) -> None:
+    raw = await answered(keyed, request(keyed, line, field))
+    assert raw.startswith(b"HTTP/1.0 400"), raw
+    assert b"Traceback" not in raw
 
 
 async def test_a_page_of_another_origin_may_follow_a_job(keyed: Gateway) -> None:
