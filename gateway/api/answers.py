@@ -99,6 +99,7 @@ class AcceptedAnswer(BaseModel):
 
     id: str
     status: Literal["ok"]
+    warnings: list[str] | None = None
 
 
 class Progress(BaseModel):

@@ -336,6 +336,8 @@ def _accepted(job: Job, is_preferred: bool) -> web.Response:
     if is_preferred:
         headers["Preference-Applied"] = "respond-async"
     body = {**job.request, "id": job.id, "prompt": job.graph, "status": "ok"}
+    if job.warnings:
+        body["warnings"] = job.warnings
     return json_response(body, 202, headers)
 
 
