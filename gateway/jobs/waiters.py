@@ -43,7 +43,10 @@ class Waiters:
         try:
             yield future
         finally:
-            self._interested -= Counter((job_id,))
+            self._interested[job_id] -= 1
+            if not self._interested[job_id]:
+                # A Counter that is subtracted would look at every job that is waited for.
+                del self._interested[job_id]
             others = self._waiting.get(job_id)
             if others is not None:
                 others.discard(future)
