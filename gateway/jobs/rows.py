@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import fields
 from typing import Any
@@ -68,4 +69,9 @@ def new_delivery(found: Delivery) -> dict[str, Any]:
 
 def dumps(value: Any) -> str:
     """Return JSON for a column."""
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        # Half a character, in a file's name that an error quotes: a job whose end cannot be stored
+        # would be run again and again.
+        return json.dumps(value, ensure_ascii=False).encode(errors="replace").decode()

@@ -475,3 +475,10 @@ async def test_a_wish_for_the_end_is_told_before_what_follows_it(store: Store) -
         (State.RUNNING, True),
         (State.DELIVERING, True),
     ]
+
+
+async def test_an_end_that_quotes_what_is_no_text_is_stored(store: Store) -> None:
+    await put(store, "a")
+    error = {"code": "internal", "message": "no file \udcff.png", "size": 2**70}
+    await store.fail(await claim(store), error, retry_in=None, max_attempts=2)
+    assert (await got(store)).error == {**error, "message": "no file ?.png"}
