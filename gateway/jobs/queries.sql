@@ -241,8 +241,8 @@ RETURNING job_id;
 
 -- correct_deadlines --
 -- At a start: the clock was set back since these jobs came; their time counts anew.
-UPDATE jobs SET deadline = :now + (deadline - created_at)
-WHERE state = 'queued' AND deadline > :now AND created_at > :now;
+UPDATE jobs INDEXED BY jobs_deadline SET deadline = :now + (deadline - created_at)
+WHERE state = 'queued' AND deadline IS NOT NULL AND deadline > :now AND created_at > :now;
 
 -- correct_clock --
 -- At a start: the clock was set back since the last call; what was to be waited is waited.
