@@ -159,7 +159,13 @@ class Runner:
             observer.on_run()
             return await self._comfy.execute(given, extra_data, observer, prompt_id)
 
-        return await self._recovery.run(workflow, once)
+        execution = await self._recovery.run(workflow, once)
+        if not _is_repeated(execution, self._comfy.catalog.output_nodes(workflow)):
+            return execution
+        # An earlier job had this id: what ComfyUI kept of it names files that were deleted with it.
+        await self.discard_leftovers(execution.files)
+        anew = graph.run_anew(workflow, str(uuid.uuid4()), self._comfy.catalog.output_classes)
+        return await self._recovery.run(anew, once)
 
     async def _collect(self, job: Job, workflow: graph.Graph, execution: Execution) -> Outcome:
         found = await asyncio.to_thread(self._described, execution.files)
@@ -273,6 +279,11 @@ def _is_newer(path: Path, since: float) -> bool:
         return path.stat().st_mtime >= since - _CLOCK_SKEW_S
     except OSError:
         return False
+
+
+def _is_repeated(execution: Execution, ends: frozenset[str]) -> bool:
+    """Whether ComfyUI reported files of an end of the graph that it has not run."""
+    return any(ref.node_id in ends and ref.node_id in execution.cached for ref in execution.files)
 
 
 def _resumed(job: Job) -> Outcome:

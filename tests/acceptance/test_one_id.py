@@ -106,3 +106,14 @@ async def test_whoever_shares_a_job_is_answered_however_soon_it_is_forgotten(
             asked = body(str(uuid.uuid4()))
             answers = await asyncio.gather(*(brief.ask(body=asked) for _ in range(3)))
             assert [len(answer.json["images"]) for answer in answers] == [1, 1, 1]
+
+
+async def test_an_id_that_is_free_again_runs_the_same_graph_again(gateway: Gateway) -> None:
+    """ComfyUI has the graph cached, and reports the files that went with the first job."""
+    asked = body(str(uuid.uuid4()))
+    first = await gateway.ask(body=asked)
+    deleted = await gateway.ask(f"/jobs/{asked['id']}", method="DELETE")
+    again = await gateway.ask(body=asked)
+    assert (first.status, deleted.status, again.status) == (200, 204, 200), again.json
+    assert again.json["filenames"] == first.json["filenames"]
+    assert (again.json["warnings"], again.json["prompt"]) == ([], first.json["prompt"])
