@@ -119,6 +119,15 @@ def test_it_binds_loopback_unless_told_otherwise(
     assert f"HOST={bound}" in python_host.calls()
 
 
+@pytest.mark.parametrize("setting", ["API_KEYS", "API_KEYS_FILE"])
+def test_where_keys_are_set_the_curl_has_one(python_host: Host, setting: str) -> None:
+    assert "X-API-Key" not in python_host.run("local").stdout
+    python_host.environ[setting] = "ann:first-key"
+    told = python_host.run("local").stdout
+    assert "/prompt -H 'X-API-Key: <one of yours>' -H" in told
+    assert "first-key" not in told
+
+
 def test_no_settings_file_is_read_or_written(python_host: Host) -> None:
     python_host.run("local")
     assert not (python_host.checkout / ".env").exists()
