@@ -60,11 +60,11 @@ start_local() {
   local key=""
   install_extra embedded
   export HOST=${HOST:-127.0.0.1} PORT=${PORT:-3000}
-  if [ -n "${API_KEYS:-}${API_KEYS_FILE:-}" ]; then key=" -H 'X-API-Key: <one of yours>'"; fi
+  if [ -n "${API_KEYS:-}${API_KEYS_FILE:-}" ]; then key=", with one of your keys, -H 'X-API-Key: ...'"; fi
   tell "engine: $(engine_name)" \
     "" \
-    "a picture, once it is ready:" \
-    "  curl -sS http://$(url_host):$PORT/prompt$key -H 'Content-Type: application/json' -H 'Accept: image/png' -d @warmup/hello.json -o picture.png" \
+    "a picture, once it is ready$key:" \
+    "  curl -sS http://$(url_host):$PORT/prompt -H 'Content-Type: application/json' -H 'Accept: image/png' -d @warmup/hello.json -o picture.png" \
     ""
   exec .venv/bin/python -m gateway serve "$@"
 }

@@ -120,11 +120,11 @@ def test_it_binds_loopback_unless_told_otherwise(
 
 
 @pytest.mark.parametrize("setting", ["API_KEYS", "API_KEYS_FILE"])
-def test_where_keys_are_set_the_curl_has_one(python_host: Host, setting: str) -> None:
+def test_where_keys_are_set_it_says_how_to_send_one(python_host: Host, setting: str) -> None:
     assert "X-API-Key" not in python_host.run("local").stdout
     python_host.environ[setting] = "ann:first-key"
     told = python_host.run("local").stdout
-    assert "/prompt -H 'X-API-Key: <one of yours>' -H" in told
+    assert "once it is ready, with one of your keys, -H 'X-API-Key: ...':" in told
     assert "first-key" not in told
 
 
