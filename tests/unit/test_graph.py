@@ -225,7 +225,7 @@ def test_marks_leave_no_trace(workflow: graph.Graph) -> None:
 def test_what_runs_anew_is_each_output_and_nothing_else(workflow: graph.Graph) -> None:
     for before in (workflow, graph.made_unique(workflow, "job", {"Save"})):
         anew = graph.run_anew(before, "again", {"Save"})
-        for node_id, entry in anew.items():
+        for entry in anew.values():
             is_marked = entry.get("inputs", {}).get(graph.UNIQUE_INPUT) == "again"
             assert is_marked == (entry["class_type"] == "Save")
 
