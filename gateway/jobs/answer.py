@@ -209,11 +209,15 @@ def _progress(job: Job, progress: dict[str, Any]) -> dict[str, Any]:
     if job.state in (State.SUCCEEDED, State.DELIVERING):
         total = len(job.graph)
         return {"value": 1.0, "nodes_done": total, "nodes_total": total}
-    return progress.get("progress") or {
-        "value": 0.0,
-        "nodes_done": 0,
-        "nodes_total": len(job.graph),
-    }
+    return (
+        progress.get("progress")
+        or job.result.get("progress")
+        or {
+            "value": 0.0,
+            "nodes_done": 0,
+            "nodes_total": len(job.graph),
+        }
+    )
 
 
 def timestamp(seconds: float) -> str:

@@ -48,8 +48,11 @@ WHERE id = :id AND lease = :lease
 RETURNING *;
 
 -- fail --
--- End a leased job as failed.
-UPDATE jobs SET state = :state, error = :error, finished_at = :now, lease = NULL
+-- End a leased job as failed; how far it came is kept.
+UPDATE jobs SET
+    state = :state, error = :error, finished_at = :now, lease = NULL,
+    started_at = coalesce(started_at, :started_at), prompt_id = coalesce(prompt_id, :prompt_id),
+    result = json_set(result, '$.progress', json(:progress))
 WHERE id = :id AND lease = :lease
 RETURNING *;
 

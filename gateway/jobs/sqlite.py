@@ -220,8 +220,17 @@ class SqliteStore(SqliteReads):
             asyncio.get_running_loop().call_later(retry_in, self._claimable.set)
             return job
         state = State.CANCELLED if error["code"] in ("cancelled", "client_gone") else State.FAILED
-        given = rows.dumps(error)
-        return await self._leased(lease, "fail", now=now, error=given, state=state)
+        told = self.progress_of(lease.job.id)
+        return await self._leased(
+            lease,
+            "fail",
+            now=now,
+            error=rows.dumps(error),
+            state=state,
+            started_at=told.get("started_at"),
+            prompt_id=told.get("prompt_id"),
+            progress=rows.dumps(told.get("progress")),
+        )
 
     async def release(self, lease: Lease) -> Job:
         """See `Store.release`."""

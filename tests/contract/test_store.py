@@ -482,3 +482,14 @@ async def test_an_end_that_quotes_what_is_no_text_is_stored(store: Store) -> Non
     error = {"code": "internal", "message": "no file \udcff.png", "size": 2**70}
     await store.fail(await claim(store), error, retry_in=None, max_attempts=2)
     assert (await got(store)).error == {**error, "message": "no file ?.png"}
+
+
+async def test_a_job_that_failed_says_how_far_it_came(store: Store) -> None:
+    await put(store, "a")
+    lease = await claim(store)
+    how_far = {"value": 0.5, "nodes_done": 1, "nodes_total": 2}
+    store.progress(lease, {"prompt_id": "p", "started_at": 7.0, "progress": how_far})
+    failed = await store.fail(lease, CRASHED, retry_in=None, max_attempts=2)
+    assert (failed.prompt_id, failed.started_at) == ("p", 7.0)
+    shown = answer.record(await got(store), store.progress_of("a"), None)
+    assert shown["progress"] == how_far
