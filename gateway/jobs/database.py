@@ -264,6 +264,10 @@ def _settle(ask: _Ask) -> None:
 
 def _prepare(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Prompts, and addresses with tokens in them, are for nobody else; SQLite's other files follow.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    with contextlib.suppress(PermissionError):
+        path.chmod(0o600)
     with contextlib.closing(_connected(path)) as db:
         db.execute("PRAGMA journal_mode=WAL")
     # The name of a new file is on the disk only with its folder.

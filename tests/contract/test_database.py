@@ -160,3 +160,9 @@ async def test_a_disk_that_confirms_nothing_is_named_and_what_is_written_stays(
     assert await names(db) == ["a"]
     assert len(told) == 1
     await db.run(add("b"), durable=True)
+
+
+async def test_nobody_else_may_read_the_file(db: Database, tmp_path: Path) -> None:
+    await db.run(add("a"))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("test.db*")}
+    assert modes == {"test.db": 0o600, "test.db-wal": 0o600, "test.db-shm": 0o600}

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from gateway import errors
+from gateway.jobs import answer
 from gateway.jobs.job import Lease, State, Want
 from gateway.jobs.store import Store, open_store
 from tests.contract.stores import Hands, claim, claim_all, got, job, outcome, put
