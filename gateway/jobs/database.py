@@ -311,6 +311,11 @@ def translated() -> Iterator[None]:
                 "The disk of STATE_DIR is full.",
                 hint="Make room in STATE_DIR, then try again.",
             ) from failure
+        if "readonly" in text or "read-only" in text:
+            raise errors.StorageFull(
+                "The disk of STATE_DIR can be read only.",
+                hint="See why it was mounted so (dmesg), and mount it for writing again.",
+            ) from failure
         if "locked" in text:
             raise errors.StoreBusy(
                 "Another process holds the job store, STATE_DIR/jobs.db, locked.",
