@@ -9,8 +9,6 @@ Run it with: python -m bench.event_readers [readers]
 from __future__ import annotations
 
 import asyncio
-import json
-import struct
 import sys
 import tempfile
 import time
@@ -24,37 +22,12 @@ import aiohttp
 import psutil
 
 from bench import stand
+from tests.sampling import put_model, sampler
 
 READERS = 500
 STEPS = 400
 STEP_S = 0.05
 BAR = 20.0
-MODEL = "model.safetensors"
-
-
-def sampler(steps: int, seed: int) -> dict[str, Any]:
-    """Return text to image, of so many steps; another seed is another picture."""
-    settings = {"seed": seed, "steps": steps, "cfg": 7, "sampler_name": "euler"}
-    settings |= {"scheduler": "normal", "denoise": 1}
-    links = {"model": ["4", 0], "positive": ["6", 0], "negative": ["7", 0]}
-    size = {"width": 64, "height": 64, "batch_size": 1}
-    return {
-        "3": {"class_type": "KSampler", "inputs": {**settings, **links, "latent_image": ["5", 0]}},
-        "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": MODEL}},
-        "5": {"class_type": "EmptyLatentImage", "inputs": size},
-        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a", "clip": ["4", 1]}},
-        "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "b", "clip": ["4", 1]}},
-        "8": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["4", 2]}},
-        "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "e"}},
-    }
-
-
-def put_model(models: Path) -> None:
-    """Write the smallest file of weights that the embedded engine takes."""
-    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
-    (models / "checkpoints").mkdir(parents=True)
-    path = models / "checkpoints" / MODEL
-    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
 
 
 @dataclass(frozen=True)

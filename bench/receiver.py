@@ -20,6 +20,8 @@ from aiohttp import web
 from PIL import Image
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from tests.listening import listening
+
 _SLOWEST_S = 0.3
 
 
@@ -150,12 +152,5 @@ async def pictures(chance: random.Random) -> AsyncIterator[str]:
         )
         return web.Response(body=content.getvalue(), content_type="image/png")
 
-    app = web.Application()
-    app.router.add_get("/{number:[0-9]+}.png", picture)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with listening(web.get("/{number:[0-9]+}.png", picture)) as url:
+        yield url

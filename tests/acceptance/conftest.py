@@ -24,6 +24,7 @@ import pytest_asyncio
 from PIL import Image
 
 from tests.acceptance.faulty import Place
+from tests.acceptance.shelves import Shelf, shelves
 from tests.contract.providers.servers import Servers
 from tests.docs.running import ROOT, environment, free_port
 from tests.receivers import Receiver, receiving
@@ -169,6 +170,13 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
+async def shelf() -> AsyncIterator[Shelf]:
+    """A host that takes uploads at once."""
+    async with shelves() as found:
+        yield found
+
+
+@pytest.fixture
 def quiet_place(tmp_path: Path) -> Iterator[Place]:
     """A place whose gateways log no stack trace, whatever happens to them."""
     yield Place(tmp_path)
@@ -178,31 +186,33 @@ def quiet_place(tmp_path: Path) -> Iterator[Place]:
 
 
 @contextlib.contextmanager
-def mounted(folder: Path, size: str) -> Iterator[Path]:
+def mounted(folder: Path, options: str) -> Iterator[Path]:
     """Mount a disk on a new folder; where that is not allowed, the test is skipped."""
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     try:
         done = subprocess.run(mount, capture_output=True, check=False, text=True)
     except FileNotFoundError:
         pytest.skip("there is no mount command")
     if done.returncode != 0:
         pytest.skip(f"no disk can be mounted: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 2 MB."""
-    with mounted(tmp_path / "small", "2m") as folder:
+    with mounted(tmp_path / "small", "size=2m") as folder:
         yield folder
 
 
 @pytest.fixture
 def roomy_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 16 MB: what SQLite writes ahead of its file fits beside it."""
-    with mounted(tmp_path / "roomy", "16m") as folder:
+    with mounted(tmp_path / "roomy", "size=16m") as folder:
         yield folder
 
 

@@ -78,6 +78,15 @@ class Gateway:
         """Send a prompt and do not wait for its answer."""
         return asyncio.create_task(self.prompt(graph, **more))
 
+    async def submit(self, job_id: str, graph: dict[str, Any], **more: Any) -> None:
+        """Send a prompt that is answered as soon as its job is on disk."""
+        body = {"prompt": graph, "id": job_id, **more}
+        answer = await self.ask("POST", "/prompt", body, Prefer="respond-async")
+        assert answer.status == 202, answer.body
+
+    def events_url(self, job_id: str, query: str = "") -> str:
+        return f"http://127.0.0.1:{self.place.port}/jobs/{job_id}/events{query}"
+
     async def job(self, job_id: str) -> dict[str, Any]:
         found = await self.ask("GET", f"/jobs/{job_id}")
         return dict(found.body)

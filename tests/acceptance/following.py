@@ -1,4 +1,4 @@
-"""A reader of a job's events that keeps every one, and a job that takes a while."""
+"""A reader of a job's events that keeps every one."""
 
 from __future__ import annotations
 
@@ -7,39 +7,12 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from tests.conformance.conftest import safetensors_bytes
+from tests.acceptance.faulty import Gateway
 from tests.waiting import wait_until
-
-MODEL = "model.safetensors"
-
-
-def put_model(models: Path) -> None:
-    """Put weights where the sampler looks for them."""
-    folder = models / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MODEL).write_bytes(safetensors_bytes())
-
-
-def sampler(steps: int, seed: int = 1) -> dict[str, Any]:
-    """Return text to image that reports each of its steps."""
-    settings = {"seed": seed, "steps": steps, "cfg": 7, "sampler_name": "euler"}
-    settings |= {"scheduler": "normal", "denoise": 1}
-    links = {"model": ["4", 0], "positive": ["6", 0], "negative": ["7", 0]}
-    size = {"width": 64, "height": 64, "batch_size": 1}
-    return {
-        "3": {"class_type": "KSampler", "inputs": {**settings, **links, "latent_image": ["5", 0]}},
-        "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": MODEL}},
-        "5": {"class_type": "EmptyLatentImage", "inputs": size},
-        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a", "clip": ["4", 1]}},
-        "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "b", "clip": ["4", 1]}},
-        "8": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["4", 2]}},
-        "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "s"}},
-    }
 
 
 @dataclass(frozen=True)
@@ -83,12 +56,12 @@ class Reader:
 
 @contextlib.asynccontextmanager
 async def following(
-    session: aiohttp.ClientSession, url: str, **headers: str
+    gateway: Gateway, job_id: str, query: str = "", **headers: str
 ) -> AsyncIterator[Reader]:
     """Read events beside the test; the connection is cut when the context is left."""
     found = Reader()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    async with session.get(url, headers=named) as answer:
+    async with gateway.session.get(gateway.events_url(job_id, query), headers=named) as answer:
         assert answer.status == 200, await answer.text()
         assert answer.content_type == "text/event-stream"
         task = asyncio.create_task(_read(answer, found))

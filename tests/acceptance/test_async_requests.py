@@ -14,7 +14,7 @@ import pytest
 from tests.acceptance import faulty
 from tests.acceptance.conftest import Gateway
 from tests.acceptance.faulty import Place, picture
-from tests.acceptance.shelves import Shelf, shelves
+from tests.acceptance.shelves import Shelf
 from tests.acceptance.test_webhooks import SETTINGS, deliveries, until, verified
 from tests.receivers import Receiver
 from tests.waiting import wait_until
@@ -24,12 +24,6 @@ SECRETS = {
     "credentials": [{"url_pattern": "**", "auth": {"type": "bearer", "token": "pl4nted-t0ken"}}],
     "extra_data": {"api_key": "pl4nted-k3y"},
 }
-
-
-@pytest.fixture
-async def shelf() -> AsyncIterator[Shelf]:
-    async with shelves() as found:
-        yield found
 
 
 def ways(receiver: Receiver, shelf: Shelf) -> dict[str, dict[str, Any]]:
@@ -50,12 +44,6 @@ def headers(way: str) -> dict[str, str]:
 async def one_at_a_time(place: Place, faults: str, **settings: str) -> AsyncIterator[Any]:
     async with faulty.gateway(place, faults, COMFY_QUEUE_DEPTH="1", **settings) as found:
         yield found
-
-
-async def submitted(found: faulty.Gateway, job_id: str, color: int = 1, **more: Any) -> None:
-    body = {"prompt": picture(color), "id": job_id, **more}
-    answer = await found.ask("POST", "/prompt", body, **PREFER)
-    assert answer.status == 202, answer.body
 
 
 # The answer
@@ -164,8 +152,8 @@ async def test_who_asks_again_joins_the_job(place: Place) -> None:
 async def test_the_record_follows_the_job(place: Place) -> None:
     async with one_at_a_time(place, "--slow 0.3") as found:
         for number in range(4):
-            await submitted(found, f"job-{number}", number, metadata={"n": number})
-        await submitted(found, "late", timeout=0.0001)
+            await found.submit(f"job-{number}", picture(number), metadata={"n": number})
+        await found.submit("late", picture(), timeout=0.0001)
         [running] = await found.until_begun()
         queued = [await found.job(f"job-{number}") for number in (1, 2, 3)]
         late = await found.until_state("late", "failed")
@@ -218,7 +206,7 @@ async def test_a_page_that_there_is_not(gateway: Gateway, query: str, location: 
 async def test_a_job_is_cancelled_then_deleted(place: Place) -> None:
     async with one_at_a_time(place, "--slow 0.4") as found:
         for number, name in enumerate(("done", "running", "queued")):
-            await submitted(found, name, number)
+            await found.submit(name, picture(number))
         await found.until_state("done", "succeeded")
         await found.until_begun()
         kept = [await found.ask("DELETE", f"/jobs/{name}") for name in ("running", "queued")]
@@ -260,10 +248,10 @@ async def test_what_is_owed_is_kept_until_it_is_delivered(
     async with faulty.gateway(quiet_place, **short) as found:
         for name in names:
             hook = receiver.url("/owed" if name == "owed" else "/dead")
-            await submitted(found, name, webhook_v2=hook)
+            await found.submit(name, picture(), webhook_v2=hook)
         await until(found, "dead", 2)
         # The janitor has been there when this one is gone.
-        await submitted(found, "plain")
+        await found.submit("plain", picture())
         await gone(found, "plain")
         kept = [await found.job(name) for name in names]
         files = [await found.ask("GET", job["outputs"][0]["url"]) for job in kept]

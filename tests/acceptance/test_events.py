@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx
 import pytest_asyncio
@@ -13,10 +12,10 @@ from httpx_sse import aconnect_sse
 from PIL import Image
 
 from tests.acceptance.faulty import Gateway, Place, gateway, picture
-from tests.acceptance.following import following, put_model, sampler
+from tests.acceptance.following import following
+from tests.sampling import put_model, sampler
 from tests.waiting import wait_until
 
-ASYNC = {"Prefer": "respond-async"}
 STEPPING = "--step-delay 0.02"
 
 
@@ -27,20 +26,11 @@ async def running(place: Place) -> AsyncIterator[Gateway]:
         yield found
 
 
-def url(place: Place, job_id: str, query: str = "") -> str:
-    return f"http://127.0.0.1:{place.port}/jobs/{job_id}/events{query}"
-
-
-async def submit(found: Gateway, job_id: str, graph: dict[str, Any], **more: Any) -> None:
-    body = {"prompt": graph, "id": job_id, **more}
-    assert (await found.ask("POST", "/prompt", body, **ASYNC)).status == 202
-
-
-async def test_a_public_library_reads_a_job_to_its_end(running: Gateway, place: Place) -> None:
-    await submit(running, "a", sampler(20))
+async def test_a_public_library_reads_a_job_to_its_end(running: Gateway) -> None:
+    await running.submit("a", sampler(20))
     async with (
         httpx.AsyncClient(trust_env=False) as client,
-        aconnect_sse(client, "GET", url(place, "a")) as source,
+        aconnect_sse(client, "GET", running.events_url("a")) as source,
     ):
         events = [event async for event in source.aiter_sse()]
     kinds = {event.event for event in events}
@@ -55,13 +45,11 @@ async def test_a_public_library_reads_a_job_to_its_end(running: Gateway, place: 
     assert ids == sorted(set(ids))
 
 
-async def test_two_readers_hear_the_same_and_the_record_agrees(
-    running: Gateway, place: Place
-) -> None:
-    await submit(running, "a", sampler(20))
+async def test_two_readers_hear_the_same_and_the_record_agrees(running: Gateway) -> None:
+    await running.submit("a", sampler(20))
     async with (
-        following(running.session, url(place, "a")) as one,
-        following(running.session, url(place, "a", "?previews=1")) as other,
+        following(running, "a") as one,
+        following(running, "a", "?previews=1") as other,
     ):
         await one.until_end()
         await other.until_end()
@@ -91,18 +79,16 @@ async def test_two_readers_hear_the_same_and_the_record_agrees(
     assert picture_of.format == "JPEG"
 
 
-async def test_who_was_cut_off_misses_nothing_and_hears_nothing_twice(
-    running: Gateway, place: Place
-) -> None:
-    await submit(running, "a", sampler(60))
+async def test_who_was_cut_off_misses_nothing_and_hears_nothing_twice(running: Gateway) -> None:
+    await running.submit("a", sampler(60))
     async with (
-        following(running.session, url(place, "a")) as whole,
-        following(running.session, url(place, "a")) as first,
+        following(running, "a") as whole,
+        following(running, "a") as first,
     ):
         await first.until(lambda found: len(found.of("progress")) > 2, "some progress came")
         heard = first.events[-1].id
         await whole.until(lambda found: found.events[-1].id > heard, "more came")
-        again = following(running.session, url(place, "a"), Last_Event_ID=str(heard))
+        again = following(running, "a", Last_Event_ID=str(heard))
         async with again as second:
             await second.until_end()
             await whole.until_end()
@@ -110,20 +96,18 @@ async def test_who_was_cut_off_misses_nothing_and_hears_nothing_twice(
     last = whole.events[-1].id
     for given in (str(last), "garbage", "-1", "9" * 30):
         named = {"Last-Event-ID": given}
-        async with running.session.get(url(place, "a"), headers=named) as answer:
+        async with running.session.get(running.events_url("a"), headers=named) as answer:
             assert answer.status == (204 if given == str(last) else 200)
             told = await answer.text()
     assert told.count("event: state") == 1
-    async with running.session.get(url(place, "a", f"?last_event_id={last}")) as answer:
+    async with running.session.get(running.events_url("a", f"?last_event_id={last}")) as answer:
         assert answer.status == 204
 
 
-async def test_an_output_is_told_and_fetched_while_the_job_runs(
-    running: Gateway, place: Place
-) -> None:
+async def test_an_output_is_told_and_fetched_while_the_job_runs(running: Gateway) -> None:
     early = {**picture(), **sampler(50)}
-    await submit(running, "a", early)
-    async with following(running.session, url(place, "a")) as reader:
+    await running.submit("a", early)
+    async with following(running, "a") as reader:
         await reader.until(lambda found: found.of("output"), "an output came")
         assert "url" in reader.of("output")[0]
         fetched = await running.ask("GET", reader.of("output")[0]["url"])
@@ -136,14 +120,14 @@ async def test_an_output_is_told_and_fetched_while_the_job_runs(
 
 
 async def test_an_output_that_others_may_come_to_stand_before_has_no_index_yet(
-    running: Gateway, place: Place
+    running: Gateway,
 ) -> None:
     blank, save = picture().values()
     later = {**sampler(50), "20": blank, "21": save}
     later["21"]["inputs"]["images"] = ["20", 0]
     converted = {"convert_output": {"format": "webp"}}
-    await submit(running, "a", later, **converted)
-    async with following(running.session, url(place, "a")) as reader:
+    await running.submit("a", later, **converted)
+    async with following(running, "a") as reader:
         await reader.until(lambda found: found.of("output"), "an output came")
         assert not {"index", "url"} & reader.of("output")[0].keys()
         await reader.until_end()
@@ -153,21 +137,21 @@ async def test_an_output_that_others_may_come_to_stand_before_has_no_index_yet(
     assert reader.states[-2:] == ["delivering", "succeeded"]
 
 
-async def test_a_queued_job_is_seen_to_come_nearer(running: Gateway, place: Place) -> None:
-    await submit(running, "a", sampler(90))
-    await submit(running, "b", sampler(20, seed=2))
-    await submit(running, "c", picture(3))
-    async with following(running.session, url(place, "c")) as reader:
+async def test_a_queued_job_is_seen_to_come_nearer(running: Gateway) -> None:
+    await running.submit("a", sampler(90))
+    await running.submit("b", sampler(20, seed=2))
+    await running.submit("c", picture(3))
+    async with following(running, "c") as reader:
         await reader.until_end()
     positions = [data["position"] for data in reader.of("state") if "position" in data]
     assert positions == [2, 1]
     assert reader.states[-2:] == ["running", "succeeded"]
 
 
-async def test_what_cannot_be_followed(running: Gateway, place: Place) -> None:
+async def test_what_cannot_be_followed(running: Gateway) -> None:
     unknown = await running.ask("GET", "/jobs/nobody/events")
     assert (unknown.status, unknown.body["code"]) == (404, "job_not_found")
-    await submit(running, "a", picture())
+    await running.submit("a", picture())
     await running.until_state("a", "succeeded")
     wrong = await running.ask("GET", "/jobs/a/events?previews=maybe")
     assert (wrong.status, wrong.body["location"]) == (422, "previews")
@@ -180,14 +164,14 @@ async def test_what_cannot_be_followed(running: Gateway, place: Place) -> None:
     assert "Content-Encoding" not in over.headers
 
 
-async def test_who_leaves_is_noticed(running: Gateway, place: Place) -> None:
-    await submit(running, "a", sampler(100))
+async def test_who_leaves_is_noticed(running: Gateway) -> None:
+    await running.submit("a", sampler(100))
 
     async def readers() -> str:
         told = (await running.ask("GET", "/metrics")).body.decode()
         return next(line for line in told.split("\n") if "sse_readers " in line and line[0] != "#")
 
-    async with following(running.session, url(place, "a")) as reader:
+    async with following(running, "a") as reader:
         await reader.until(lambda found: found.events, "the first event came")
         assert await readers() == "comfy_gateway_sse_readers 1.0"
 

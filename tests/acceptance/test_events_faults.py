@@ -7,29 +7,21 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.acceptance.faulty import Gateway, Place, gateway
-from tests.acceptance.following import following, put_model, sampler
+from tests.acceptance.faulty import Place, gateway
+from tests.acceptance.following import following
 from tests.listening import listening
+from tests.sampling import put_model, sampler
 from tests.waiting import wait_until
 
 STEPPING = "--step-delay 0.02"
 TALKING = "tests.child_programs.engine_that_talks"
 
 
-def url(place: Place, job_id: str) -> str:
-    return f"http://127.0.0.1:{place.port}/jobs/{job_id}/events"
-
-
-async def submit(found: Gateway, job_id: str, graph: dict[str, Any]) -> None:
-    body = {"prompt": graph, "id": job_id}
-    assert (await found.ask("POST", "/prompt", body, Prefer="respond-async")).status == 202
-
-
 async def test_a_crash_is_told_and_progress_does_not_go_back(place: Place) -> None:
     put_model(place.folder / "model_dir")
     async with gateway(place, STEPPING) as found:
-        await submit(found, "a", sampler(60))
-        async with following(found.session, url(place, "a")) as reader:
+        await found.submit("a", sampler(60))
+        async with following(found, "a") as reader:
             await reader.until(lambda it: it.of("progress")[-1:], "it began")
             await reader.until(lambda it: it.of("progress")[-1]["value"] > 0.6, "it is far")
             found.kill_engine()
@@ -46,11 +38,11 @@ async def test_lines_of_comfyui_are_told_while_the_job_runs(place: Place) -> Non
     put_model(place.folder / "model_dir")
     talking = place.command(STEPPING, "").replace("-m gateway.embedded", f"-m {TALKING}")
     async with gateway(place, CMD=talking, COMFY_QUEUE_DEPTH="1") as found:
-        await submit(found, "a", sampler(30))
-        await submit(found, "b", sampler(30, seed=2))
+        await found.submit("a", sampler(30))
+        await found.submit("b", sampler(30, seed=2))
         async with (
-            following(found.session, url(place, "a")) as reader,
-            following(found.session, url(place, "b")) as waits,
+            following(found, "a") as reader,
+            following(found, "b") as waits,
         ):
             await reader.until_end()
             assert waits.of("log") == []
@@ -62,14 +54,14 @@ async def test_lines_of_comfyui_are_told_while_the_job_runs(place: Place) -> Non
 async def test_after_a_restart_a_reader_hears_how_things_stand(place: Place) -> None:
     put_model(place.folder / "model_dir")
     async with gateway(place, STEPPING) as found:
-        await submit(found, "a", sampler(200))
-        async with following(found.session, url(place, "a")) as before:
+        await found.submit("a", sampler(200))
+        async with following(found, "a") as before:
             await before.until(lambda it: len(it.of("progress")) > 1, "it began")
             await found.die()
             await before.until_end()
     async with gateway(place, STEPPING, ready=False) as found:
         last = str(before.events[-1].id)
-        again = following(found.session, url(place, "a"), Last_Event_ID=last)
+        again = following(found, "a", Last_Event_ID=last)
         async with again as after:
             await after.until(lambda it: it.of("progress"), "it began again")
             assert after.states[0] in ("queued", "running")
@@ -84,11 +76,11 @@ async def test_a_drain_ends_the_streams_of_those_who_wait_and_not_of_those_who_r
 ) -> None:
     put_model(place.folder / "model_dir")
     async with gateway(place, STEPPING, COMFY_QUEUE_DEPTH="1") as found:
-        await submit(found, "a", sampler(100))
-        await submit(found, "b", sampler(10, seed=2))
+        await found.submit("a", sampler(100))
+        await found.submit("b", sampler(10, seed=2))
         async with (
-            following(found.session, url(place, "a")) as runs,
-            following(found.session, url(place, "b")) as waits,
+            following(found, "a") as runs,
+            following(found, "b") as waits,
         ):
             await runs.until(lambda it: it.of("progress"), "the first began")
             await waits.until(lambda it: it.events, "the second is followed")
@@ -104,9 +96,9 @@ async def test_a_drain_ends_the_streams_of_those_who_wait_and_not_of_those_who_r
 async def test_a_reader_that_does_not_read_holds_up_no_end(place: Place) -> None:
     put_model(place.folder / "model_dir")
     async with gateway(place, STEPPING, COMFY_QUEUE_DEPTH="1") as found:
-        await submit(found, "a", sampler(400))
-        await submit(found, "b", sampler(10, seed=2))
-        async with found.session.get(url(place, "b")) as answer:
+        await found.submit("a", sampler(400))
+        await found.submit("b", sampler(10, seed=2))
+        async with found.session.get(found.events_url("b")) as answer:
             assert answer.status == 200
             found.terminate()
             await found.ask("POST", "/jobs/a/cancel")

@@ -72,12 +72,6 @@ def clock(tmp_path: Path) -> Clock:
     return made
 
 
-async def submit(found: Gateway, job_id: str, color: int, **more: object) -> None:
-    body = {"prompt": picture(color), "id": job_id, **more}
-    answer = await found.ask("POST", "/prompt", body, Prefer="respond-async")
-    assert answer.status == 202, answer.body
-
-
 async def test_a_clock_that_is_set_back_holds_nothing_up(
     quiet_place: Place, clock: Clock, receiver: Receiver
 ) -> None:
@@ -86,30 +80,32 @@ async def test_a_clock_that_is_set_back_holds_nothing_up(
     settings = {**SETTINGS, **clock.settings(quiet_place, "--slow 0.4")}
     settings["WEBHOOK_RETRY_DELAYS_S"] = "1.5"
     async with gateway(quiet_place, **settings) as found:
-        await submit(found, "hooked", 1, webhook_v2=receiver.url(), webhook=receiver.url("/owed"))
+        await found.submit(
+            "hooked", picture(1), webhook_v2=receiver.url(), webhook=receiver.url("/owed")
+        )
         await wait_until(lambda: len(receiver.calls) == 2, description="both were called")
-        await submit(found, "running", 2)
+        await found.submit("running", picture(2))
         await found.until_begun()
-        await submit(found, "first", 3)
-        await submit(found, "late", 4, timeout=2, priority=-100)
+        await found.submit("first", picture(3))
+        await found.submit("late", picture(4), timeout=2, priority=-100)
         await clock.jump(found, -HOUR)
-        await submit(found, "second", 5)
+        await found.submit("second", picture(5))
         late = await found.until_state("late", "failed", timeout=5)
         await until(found, "delivered")
         jobs = [
             await found.until_state(name, "succeeded") for name in ("running", "first", "second")
         ]
         await found.until_engine_free()
-        await submit(found, "cut", 6)
+        await found.submit("cut", picture(6))
         await found.until_begun()
-        await submit(found, "waits", 7)
-        await submit(found, "expires", 8, timeout=1)
+        await found.submit("waits", picture(7))
+        await found.submit("expires", picture(8), timeout=1)
         await found.die()
 
     # In the eyes of the next one, all of that will be in an hour.
     receiver.on("/owed", receiver.says(200))
     async with gateway(quiet_place, **settings) as found:
-        await submit(found, "new", 9)
+        await found.submit("new", picture(9))
         expired = await found.until_state("expires", "failed", timeout=5)
         jobs += [await found.until_state(name, "succeeded") for name in ("cut", "waits", "new")]
         await until(found, "delivered", 2)
@@ -129,11 +125,11 @@ async def test_a_clock_that_is_set_forward_takes_no_job_from_who_runs_it(
 ) -> None:
     settings = clock.settings(quiet_place, "--slow 1.3")
     async with gateway(quiet_place, **settings) as found:
-        await submit(found, "running", 1)
+        await found.submit("running", picture(1))
         [before] = await found.until_begun()
         await clock.jump(found, HOUR)
         job = await found.until_state("running", "succeeded")
-        await submit(found, "next", 2)
+        await found.submit("next", picture(2))
         await found.until_begun()
 
     assert (job["attempt"], job["prompt_id"]) == (1, before["prompt_id"])

@@ -11,12 +11,10 @@ import pytest
 
 from tests.acceptance.conftest import png
 from tests.acceptance.faulty import Answer, Place, fill, gateway, picture, refused_start
-from tests.acceptance.test_webhooks import SETTINGS, until
+from tests.acceptance.test_webhooks import ONE_AT_A_TIME, SETTINGS, until
 from tests.hosts import OK, Host, running, says
 from tests.receivers import Receiver
 from tests.waiting import wait_until
-
-ONE_AT_A_TIME = {"COMFY_QUEUE_DEPTH": "1", **SETTINGS}
 
 
 @pytest.fixture

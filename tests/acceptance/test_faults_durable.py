@@ -8,14 +8,12 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import png
-from tests.acceptance.faulty import Gateway, Place, gateway, picture
-from tests.acceptance.shelves import Shelf, shelves
-from tests.acceptance.test_webhooks import SETTINGS, until, verified
+from tests.acceptance.faulty import Place, gateway, picture
+from tests.acceptance.shelves import Shelf
+from tests.acceptance.test_webhooks import ONE_AT_A_TIME, until, verified
 from tests.hosts import OK, Host, running, says, silence
 from tests.receivers import Receiver
 from tests.waiting import wait_until
-
-ONE_AT_A_TIME = {"COMFY_QUEUE_DEPTH": "1", **SETTINGS}
 
 
 @pytest.fixture
@@ -24,20 +22,9 @@ async def host() -> AsyncIterator[Host]:
         yield found
 
 
-@pytest.fixture
-async def shelf() -> AsyncIterator[Shelf]:
-    async with shelves() as found:
-        yield found
-
-
 def of_picture(url: str) -> dict[str, Any]:
     """A workflow that loads a picture from a URL."""
     return picture() | {"1": {"class_type": "LoadImage", "inputs": {"image": url}}}
-
-
-async def submit(found: Gateway, job_id: str, graph: dict[str, Any], **more: Any) -> None:
-    answer = await found.prompt(graph, id=job_id, **more)
-    assert answer.status == 202, answer.body
 
 
 async def test_a_kill_in_any_state_changes_nothing_for_the_caller(
@@ -49,12 +36,12 @@ async def test_a_kill_in_any_state_changes_nothing_for_the_caller(
     hook = {"webhook_v2": receiver.url()}
     names = ["delivering", "running", "preparing", "queued"]
     async with gateway(quiet_place, first="--hang-node 2", **ONE_AT_A_TIME) as found:
-        await submit(found, "delivering", picture(1), **upload, **hook)
+        await found.submit("delivering", picture(1), **upload, **hook)
         await found.until_state("delivering", "delivering")
-        await submit(found, "running", picture(2), **hook)
+        await found.submit("running", picture(2), **hook)
         await found.until_begun()
-        await submit(found, "preparing", of_picture(url), **hook)
-        await submit(found, "queued", picture(3), **hook)
+        await found.submit("preparing", of_picture(url), **hook)
+        await found.submit("queued", picture(3), **hook)
         await wait_until(lambda: host.asked, description="an input is fetched")
         before = [await found.job(name) for name in names]
         await found.die()
@@ -84,9 +71,9 @@ async def test_what_must_not_be_on_disk_is_lost_by_a_kill_and_that_is_told(
     secret = "pl4nted-s3cret"
     bearer = {"url_pattern": "**", "auth": {"type": "bearer", "token": secret}}
     async with gateway(quiet_place, "--slow 20", **ONE_AT_A_TIME) as found:
-        await submit(found, "keyed", picture(1), extra_data={"api_key": secret}, **hook)
+        await found.submit("keyed", picture(1), extra_data={"api_key": secret}, **hook)
         await found.until_begun()
-        await submit(found, "credited", picture(2), credentials=[bearer], **hook)
+        await found.submit("credited", picture(2), credentials=[bearer], **hook)
         await found.die()
     on_disk = b"".join(
         path.read_bytes() for path in (quiet_place.folder / "state_dir").glob("jobs*")
@@ -111,10 +98,10 @@ async def test_a_stop_finishes_what_runs_and_keeps_what_is_queued(
     hooks = {"webhook_v2": receiver.url(), "webhook": receiver.url("/older")}
     queued = [f"queued-{number}" for number in range(5)]
     async with gateway(quiet_place, "--slow 0.4", DRAIN_TIMEOUT_S="10", **ONE_AT_A_TIME) as found:
-        await submit(found, "running", picture(9), **hooks)
+        await found.submit("running", picture(9), **hooks)
         await found.until_begun()
         for number, name in enumerate(queued):
-            await submit(found, name, picture(number), webhook_v2=receiver.url())
+            await found.submit(name, picture(number), webhook_v2=receiver.url())
         found.terminate()
         assert await found.exit_status(10) == 0
         await found.until_port_free()

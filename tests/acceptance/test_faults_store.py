@@ -14,10 +14,8 @@ import orjson
 
 from gateway.jobs import queries
 from tests.acceptance.faulty import Answer, Place, gateway, picture, refused_start
-from tests.acceptance.test_webhooks import SETTINGS, until
+from tests.acceptance.test_webhooks import ONE_AT_A_TIME, until
 from tests.receivers import Receiver
-
-ONE_AT_A_TIME = {"COMFY_QUEUE_DEPTH": "1", **SETTINGS}
 
 
 def database(place: Place) -> Path:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.acceptance.conftest import mounted
 from tests.acceptance.faulty import Answer, Gateway, Place, fill, gateway, picture
 from tests.acceptance.weights import cached_name
 from tests.cache_stand import GB, Host, hosting, model_bytes
@@ -33,24 +36,11 @@ async def host() -> AsyncIterator[Host]:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Mounts a disk with such options."""
-    mounted = []
-
-    def mount(options: str) -> Path:
-        folder = tmp_path / f"disk-{len(mounted)}"
-        folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        try:
-            done = subprocess.run(command, capture_output=True, check=False, text=True)
-        except FileNotFoundError:
-            pytest.skip("there is no mount command")
-        if done.returncode != 0:
-            pytest.skip(f"no disk can be mounted: {done.stderr.strip()}")
-        mounted.append(folder)
-        return folder
-
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    numbers = itertools.count()
+    with contextlib.ExitStack() as disks:
+        yield lambda options: disks.enter_context(
+            mounted(tmp_path / f"disk-{next(numbers)}", options)
+        )
 
 
 def serve(host: Host, seed: int, size: int = SIZE, **how: Any) -> str:

@@ -165,9 +165,7 @@ async def submit(found: Gateway, count: int) -> list[str]:
     """Queue so many jobs; return their ids."""
     names = [f"job-{n}" for n in range(count)]
     for n, name in enumerate(names):
-        body = {"prompt": picture(n), "id": name}
-        answer = await found.ask("POST", "/prompt", body, Prefer="respond-async")
-        assert answer.status == 202, answer.body
+        await found.submit(name, picture(n))
     return names
 
 

@@ -25,9 +25,7 @@ async def test_jobs_that_comfyui_lost_are_claimed_again_and_run(
     settings = {"COMFY_QUEUE_DEPTH": "3", "PYTHONPATH": str(tmp_path)}
     async with gateway(quiet_place, "--slow 0.3", **settings) as found:
         for job_id in "abc":
-            asked = {"prompt": picture(2), "id": job_id, "extra_data": {"key": "value"}}
-            answer = await found.ask("POST", "/prompt", asked, Prefer="respond-async")
-            assert answer.status == 202
+            await found.submit(job_id, picture(2), extra_data={"key": "value"})
 
         async def are_there() -> bool:
             return await found.engine_queue() == (1, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import aiohttp
@@ -17,7 +17,7 @@ from yarl import URL
 from tests.acceptance import faulty
 from tests.acceptance.conftest import Gateway
 from tests.acceptance.faulty import Place, picture
-from tests.acceptance.shelves import Shelf, shelves
+from tests.acceptance.shelves import Shelf
 from tests.contract.providers import hub
 from tests.contract.providers.servers import ACCOUNT, ACCOUNT_KEY, AZURITE, BUCKET, Servers
 from tests.waiting import wait_until
@@ -27,12 +27,6 @@ PASSWORD = "pl4nted-p4ssword"
 TOKEN = "pl4nted-t0ken"
 OF_GOOGLE = {"url_pattern": "gs://**", "auth": {"type": "bearer", "token": PASSWORD}}
 LOCAL = {"ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8"}
-
-
-@pytest.fixture
-async def shelf() -> AsyncIterator[Shelf]:
-    async with shelves() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

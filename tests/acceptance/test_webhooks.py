@@ -8,11 +8,9 @@ import contextlib
 import json
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from standardwebhooks import Webhook
 from svix.webhooks import Webhook as SvixWebhook
 
@@ -28,15 +26,10 @@ SETTINGS = {
     "WEBHOOK_SECRET": SECRET,
     "WEBHOOK_RETRY_DELAYS_S": "0.2",
 }
+ONE_AT_A_TIME = {"COMFY_QUEUE_DEPTH": "1", **SETTINGS}
 AS_JAVASCRIPT = (
     "process.stdout.write(JSON.stringify(JSON.parse(require('fs').readFileSync(0, 'utf8'))))"
 )
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as found:
-        yield found
 
 
 def verified(call: Call) -> dict[str, Any]:
