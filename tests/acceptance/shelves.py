@@ -1,4 +1,4 @@
-"""A host that takes uploads and hears events, when it may."""
+"""A host that takes uploads, gives them back and hears events, when it may."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.listening import listening
 
 
 class Shelf:
-    """A host that takes files by PUT, and hears events by POST."""
+    """A host that takes files by PUT, gives them by GET, and hears events by POST."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -26,6 +26,11 @@ class Shelf:
         self.status = 201
         self.may_answer = asyncio.Event()
         self.may_answer.set()
+
+    async def get(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path)
+        await self.may_answer.wait()
+        return web.Response(body=self.files[request.path])
 
     async def put(self, request: web.Request) -> web.Response:
         self.asked.append(request.path)
@@ -49,8 +54,8 @@ class Shelf:
 async def shelves() -> AsyncIterator[Shelf]:
     """Hold a shelf that answers at once."""
     found = Shelf()
-    async with listening(
-        web.put("/{path:.*}", found.put), web.post("/{path:.*}", found.post)
-    ) as found.url:
+    ways = {"GET": found.get, "PUT": found.put, "POST": found.post}
+    routes = [web.route(method, "/{path:.*}", take) for method, take in ways.items()]
+    async with listening(*routes) as found.url:
         yield found
         found.may_answer.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance.conftest import Gateway, refused
 from tests.acceptance.faulty import picture
 from tests.acceptance.plain import answered, connected, request
-from tests.receivers import Receiver, receiving
+from tests.receivers import Receiver
 from tests.waiting import wait_until
 
 HOOKS = ("webhook_v2", "webhook")
@@ -30,12 +30,6 @@ def keyed(start: Callable[..., Any]) -> Iterator[Gateway]:
         log = (found.folder / "gateway.log").read_text()
     assert '"level":"error"' not in log, log
     assert "first-key" not in log
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as found:
-        yield found
 
 
 async def of_job(found: Gateway, job_id: str) -> list[dict[str, Any]]:

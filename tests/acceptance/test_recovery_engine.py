@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from tests.acceptance.conftest import png
 from tests.acceptance.faulty import Gateway, Place, gateway, picture
-from tests.listening import listening
+from tests.acceptance.shelves import Shelf
 from tests.waiting import wait_until
 
 #: Where faults strike: after the first picture of `two` was written.
@@ -245,65 +244,36 @@ async def test_a_cancel_at_the_moment_when_comfyui_dies(place: Place) -> None:
         assert codes == ["engine_crashed", "cancelled"]
 
 
-class Slow:
-    """A host that gives and takes files when it is told to."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.asked = asyncio.Event()
-        self.may_answer = asyncio.Event()
-        self.files: list[bytes] = []
-
-    async def get(self, _: web.Request) -> web.Response:
-        self.asked.set()
-        await self.may_answer.wait()
-        return web.Response(body=png(), content_type="image/png")
-
-    async def put(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        self.asked.set()
-        await self.may_answer.wait()
-        self.files.append(body)
-        return web.Response(status=201)
-
-
-@pytest.fixture
-async def slow() -> AsyncIterator[Slow]:
-    found = Slow()
-    async with listening(
-        web.get("/{path:.*}", found.get), web.put("/{path:.*}", found.put)
-    ) as found.url:
-        yield found
-        found.may_answer.set()
-
-
 async def die_and_return(found: Gateway) -> None:
     found.kill_engine()
     await found.until_unready("comfyui_down")
     await found.until_ready()
 
 
-async def test_comfyui_killed_while_a_job_is_prepared(place: Place, slow: Slow) -> None:
+async def test_comfyui_killed_while_a_job_is_prepared(place: Place, shelf: Shelf) -> None:
+    shelf.files["/a.png"] = png()
+    shelf.may_answer.clear()
     async with gateway(place, **LOCAL) as found:
         graph = picture()
-        graph["1"] = {"class_type": "LoadImage", "inputs": {"image": f"{slow.url}/a.png"}}
+        graph["1"] = {"class_type": "LoadImage", "inputs": {"image": f"{shelf.url}/a.png"}}
         asked = found.begin(graph, id="preparing")
-        await slow.asked.wait()
+        await wait_until(lambda: shelf.asked, description="the input is fetched")
         await die_and_return(found)
-        slow.may_answer.set()
+        shelf.may_answer.set()
 
         assert (await asked).status == 200
         assert (await found.job("preparing"))["attempt"] == 1
 
 
-async def test_comfyui_killed_while_a_job_is_delivered(place: Place, slow: Slow) -> None:
+async def test_comfyui_killed_while_a_job_is_delivered(place: Place, shelf: Shelf) -> None:
+    shelf.may_answer.clear()
     async with gateway(place, **LOCAL) as found:
-        there = {"http_upload": {"url_prefix": f"{slow.url}/"}}
+        there = {"http_upload": {"url_prefix": f"{shelf.url}/"}}
         asked = found.begin(picture(), id="delivering", **there)
         await found.until_state("delivering", "delivering")
         await die_and_return(found)
-        slow.may_answer.set()
+        shelf.may_answer.set()
 
         assert (await asked).status == 200
         assert (await found.job("delivering"))["attempt"] == 1
-        assert len(slow.files) == 1
+        assert len(shelf.files) == len(shelf.asked) == 1
