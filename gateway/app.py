@@ -33,6 +33,8 @@ from gateway.jobs.store import Store, open_store
 from gateway.jobs.vault import Vault
 from gateway.jobs.waiters import Waiters
 from gateway.log import logger
+from gateway.lookahead import Limits as LookaheadLimits
+from gateway.lookahead import Lookahead
 from gateway.manifest import schema
 from gateway.media.inputs import Inputs
 from gateway.media.outputs import Folders
@@ -47,6 +49,7 @@ from gateway.provisioning import Provisioning
 from gateway.recycling import Limits as RecyclingLimits
 from gateway.recycling import Load, Recycling
 from gateway.runner import Runner
+from gateway.settlement import Settlement
 from gateway.storage.azure_account import account_url
 from gateway.storage.download import Downloader
 from gateway.storage.fetcher import Fetcher
@@ -56,7 +59,7 @@ from gateway.webhooks.schedule import Schedule
 from gateway.webhooks.sender import Sender
 from gateway.webhooks.signature import Signer
 from gateway.webhooks.system import Notifier, SystemEvents
-from gateway.worker import Limits, Worker
+from gateway.worker import Worker
 
 #: Between "not ready" and the closed listener: balancers look every few seconds.
 GRACE_S = 1.0
@@ -80,6 +83,7 @@ class Gateway:
     runner: Runner
     warmup: WarmUp
     supervisor: Supervisor
+    lookahead: Lookahead
     worker: Worker
     waiters: Waiters
     live_events: Events
@@ -246,10 +250,17 @@ class Gateway:
 
     async def _open_worker(self, app: web.Application) -> AsyncIterator[None]:
         settings = self.settings
-        limits = Limits(
-            settings.comfy_queue_depth, settings.prepare_concurrency, settings.max_attempts
+        depth = settings.comfy_queue_depth
+        self.lookahead = Lookahead(
+            self.store,
+            self.runner,
+            LookaheadLimits(depth, settings.prepare_concurrency),
+            self._let_go,
         )
-        self.worker = Worker(self.store, self.runner, self.comfy, self, limits, self._let_go)
+        settlement = Settlement(
+            self.store, self.runner, self.lookahead.ready, self.gpu_lost, settings.max_attempts
+        )
+        self.worker = Worker(self.store, self.comfy, self, self.lookahead, settlement, depth)
         janitor = Janitor(
             self.store,
             self.waiters,
@@ -291,7 +302,7 @@ class Gateway:
             health=self,
             background=self.background,
             check_url=self.providers.http.check,
-            is_preparing=self.worker.is_preparing,
+            is_preparing=self.lookahead.is_preparing,
             salt=salt.read(self.settings.state / "salt"),
         )
 
