@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -338,21 +337,6 @@ class Settings(BaseSettings):
             if candidate.exists():
                 return str(candidate)
         return "python3"
-
-    def sources(self, environ: Mapping[str, str] = os.environ) -> list[tuple[str, str, str]]:
-        """Return (variable, value, where it came from) of every setting, secrets masked."""
-        rows = []
-        given = {key.upper(): key for key in environ if environ[key] != ""}
-        for field in type(self).model_fields:
-            name = field.upper()
-            value = getattr(self, field)
-            shown = ",".join(value) if isinstance(value, tuple) else str(value)
-            if name in SECRETS and value:
-                shown = "***"
-            if value is None:
-                shown = ""
-            rows.append((name, shown, "environment" if name in given else "default"))
-        return rows
 
 
 def load() -> Settings:

@@ -63,7 +63,7 @@ def config() -> None:
     """Show every setting, its value and where it came from, secrets masked."""
     from gateway.cli import screen
 
-    screen.show_table(("SETTING", "VALUE", "FROM"), setting.read().sources())
+    screen.show_table(("SETTING", "VALUE", "FROM"), setting.sources(setting.read()))
     conflicts = setting.conflicts()
     screen.show_notes(conflicts)
     if conflicts:

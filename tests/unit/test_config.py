@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway import config, errors
+from gateway.cli import settings as shown_settings
 
 SECRET = "s3cr3t-value"
 
@@ -167,7 +168,7 @@ def test_secrets_are_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
         "PORT": "1",
         "MAX_PIXELS": "1",
     }
-    rows = load(monkeypatch, **secret).sources()
+    rows = shown_settings.sources(load(monkeypatch, **secret))
     shown = {name: (value, source) for name, value, source in rows}
     assert SECRET not in str(rows)
     assert shown["API_KEYS"] == ("***", "environment")
