@@ -6,8 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Self
 
 import aiohttp
+
+from gateway.config import Settings
 
 _FIRST_PAUSE_S = 0.05
 _GROWTH = 1.5
@@ -32,6 +35,17 @@ class Timings:
     probes_missed: int = 3
     #: Time a child has to end by itself.
     stop_grace_s: float = 10.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the patience that the settings ask for."""
+        tries, interval_s = settings.startup_check_max_tries, settings.startup_check_interval_s
+        return cls(
+            start_interval_s=interval_s,
+            # The first looks follow each other more closely; the time allowed stays what it says.
+            start_timeout_s=tries * interval_s if tries else None,
+            stall_s=settings.execution_stall_s,
+        )
 
 
 class Probe:

@@ -52,6 +52,15 @@ class Record:
             return Record(self.failures + 1, self.never_ready + 1)
         return Record(1 if ready_s >= STABLE_S else self.failures + 1)
 
+    def sentence(self, ended: str, *, gives_up: bool) -> str:
+        """Return what to tell an operator of an end and of what follows it."""
+        if gives_up:
+            return f"{ended} ALWAYS_RESTART_COMFYUI=false: it is not started again."
+        again = f"{ended} It is started again in {self.delay:g} s."
+        if not self.is_loop:
+            return again
+        return f"Crash loop: {self.never_ready} starts in a row never became ready. {again}"
+
 
 def restart_sentence(reason: str) -> str:
     """Return what to tell an operator of a restart that was asked for."""

@@ -61,7 +61,7 @@ class Supervisor:
         """
         self.snapshot = Snapshot(since=time.time())
         self._settings = settings
-        self._timings = timings or timings_of(settings)
+        self._timings = timings or Timings.of(settings)
         self._probe = Probe(session, settings.comfy_url, self._timings)
         self._warm_up = warm_up
         self._on_restart = on_restart
@@ -241,21 +241,12 @@ class Supervisor:
         self._record = self._record.ended(ready_s)
         by_itself = reason in ("crash", "startup_timeout")
         gives_up = by_itself and not self._settings.always_restart_comfyui
-        self._tell(**self._crash_told(sentence, gives_up), **ended)
+        detail = self._record.sentence(sentence, gives_up=gives_up)
+        self._tell(state="crashed", reason="comfyui_down", detail=detail, **ended)
         if gives_up:
             self._gave_up.set_result(exit_code(status) if reason == "crash" else 1)
             return
         self._beside(self._begin_after(self._record.delay))
-
-    def _crash_told(self, sentence: str, gives_up: bool) -> dict[str, Any]:
-        record = self._record
-        detail = f"{sentence} It is started again in {record.delay:g} s."
-        if gives_up:
-            detail = f"{sentence} ALWAYS_RESTART_COMFYUI=false: it is not started again."
-        elif record.is_loop:
-            starts = f"Crash loop: {record.never_ready} starts in a row never became ready."
-            detail = f"{starts} {detail}"
-        return {"state": "crashed", "reason": "comfyui_down", "detail": detail}
 
     async def _stop(self) -> None:
         await self._cancel_side_tasks()
@@ -392,17 +383,6 @@ class Supervisor:
             self._tell(reason="comfyui_down", detail="ComfyUI lives but does not answer.")
         else:
             self._tell(reason=None, detail=None)
-
-
-def timings_of(settings: Settings) -> Timings:
-    """Return the patience that the settings ask for."""
-    tries, interval_s = settings.startup_check_max_tries, settings.startup_check_interval_s
-    return Timings(
-        start_interval_s=interval_s,
-        # The first looks follow each other more closely; the time allowed stays what it says.
-        start_timeout_s=tries * interval_s if tries else None,
-        stall_s=settings.execution_stall_s,
-    )
 
 
 def _told(failure: Exception) -> str:

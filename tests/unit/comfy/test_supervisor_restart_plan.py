@@ -65,3 +65,11 @@ def test_ready_ends_a_crash_loop() -> None:
 def test_how_it_ended(status: int, sentence: str, code: int) -> None:
     assert exit_sentence(status) == sentence
     assert exit_code(status) == code
+
+
+def test_an_end_is_told_with_what_follows_it() -> None:
+    ended = "It ended."
+    assert Record(1).sentence(ended, gives_up=False) == "It ended. It is started again in 0.5 s."
+    looping = Record(LOOP_STARTS, LOOP_STARTS).sentence(ended, gives_up=False)
+    assert looping.startswith(f"Crash loop: {LOOP_STARTS} starts in a row never became ready. It ")
+    assert "ALWAYS_RESTART_COMFYUI=false" in Record(1).sentence(ended, gives_up=True)
