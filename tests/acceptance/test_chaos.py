@@ -10,7 +10,7 @@ from bench import chaos
 from bench.receiver import Heard
 
 _SMALL = chaos.Size(
-    jobs=30, kills=3, pace_s=0.1, longest_s=1.0, pause_s=1.0, for_ever=0.0, patience_s=40.0
+    jobs=30, kills=3, pace_s=0.1, longest_s=0.6, pause_s=1.0, for_ever=0.0, patience_s=40.0
 )
 
 

@@ -138,8 +138,9 @@ async def test_an_output_that_others_may_come_to_stand_before_has_no_index_yet(
 
 
 async def test_a_queued_job_is_seen_to_come_nearer(running: Gateway) -> None:
-    await running.submit("a", sampler(90))
-    await running.submit("b", sampler(20, seed=2))
+    await running.submit("a", sampler(60))
+    # Positions are looked at once a second: it must run for longer than that.
+    await running.submit("b", sampler(75, seed=2))
     await running.submit("c", picture(3))
     async with following(running, "c") as reader:
         await reader.until_end()

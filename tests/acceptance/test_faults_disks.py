@@ -121,8 +121,8 @@ async def test_a_disk_that_is_full_now_and_then_loses_and_repeats_nothing(
         accepted = sorted(name for name in names if answers[name].status == 202)
         for name in accepted:
             await found.until_state(name, "succeeded")
-        if accepted:
-            await until(found, "delivered", len(accepted))
+        assert accepted
+        await until(found, "delivered", len(accepted))
         known = sorted(job["id"] for job in await found.jobs())
 
     assert {answer.status for answer in answers.values()} <= {202, 507}

@@ -95,7 +95,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         await wait_until(lambda: gateway.is_ready, description="the engine is ready", timeout=30)
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
-        gateway.stopping.set()
+        gateway.shutdown.ask()
         await runner.cleanup()
 
 

@@ -50,7 +50,7 @@ async def running(found: Settings) -> AsyncIterator[tuple[Gateway, str]]:
         await wait_until(lambda: gateway.is_ready, description="the engine is ready", timeout=30)
         yield gateway, f"http://127.0.0.1:{runner.addresses[0][1]}/prompt"
     finally:
-        gateway.stopping.set()
+        gateway.shutdown.ask()
         await runner.cleanup()
 
 
