@@ -4,7 +4,13 @@ import signal
 
 import pytest
 
-from gateway.comfy.restart_plan import Record, exit_code, exit_sentence, restart_delay
+from gateway.comfy.restart_plan import (
+    LOOP_STARTS,
+    Record,
+    exit_code,
+    exit_sentence,
+    restart_delay,
+)
 
 
 @pytest.mark.parametrize(
