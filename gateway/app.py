@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -33,7 +32,6 @@ from gateway.jobs.store import Store, open_store
 from gateway.jobs.vault import Vault
 from gateway.jobs.waiters import Waiters
 from gateway.log import logger
-from gateway.lookahead import Limits as LookaheadLimits
 from gateway.lookahead import Lookahead
 from gateway.manifest import schema
 from gateway.media.inputs import Inputs
@@ -50,6 +48,7 @@ from gateway.recycling import Limits as RecyclingLimits
 from gateway.recycling import Load, Recycling
 from gateway.runner import Runner
 from gateway.settlement import Settlement
+from gateway.shutdown import Shutdown
 from gateway.storage.azure_account import account_url
 from gateway.storage.download import Downloader
 from gateway.storage.fetcher import Fetcher
@@ -66,7 +65,7 @@ GRACE_S = 1.0
 
 
 class Gateway:
-    """The running gateway; its parts start in the order of `contexts`, and end in reverse."""
+    """The running gateway; its parts start in the order of `application`, and end in reverse."""
 
     store: Store
     providers: Providers
@@ -97,9 +96,7 @@ class Gateway:
         self.vault = Vault()
         self.background = Background()
         self.is_draining = False
-        self.stopping = asyncio.Event()
-        self.hurried = asyncio.Event()
-        self.exit_code = 0
+        self.shutdown = Shutdown()
 
     def application(self) -> web.Application:
         """Return the HTTP application that starts and stops the parts."""
@@ -128,13 +125,13 @@ class Gateway:
         with state_lock.held(self.settings.state):
             model_paths.prepare(self.settings)
             url = f"sqlite:{self.settings.state / 'jobs.db'}"
-            self.store = await open_store(url, policy=_policy(self.settings))
+            self.store = await open_store(url, policy=Policy.of(self.settings))
             self.waiters = Waiters(self.store)
             self.live_events = Events()
             async with (
-                self._running(self.waiters.run(self.store.watch())),
-                self._running(self.live_events.follow(self.store.watch())),
-                self._running(self.live_events.look(self.store)),
+                self.shutdown.running(self.waiters.run(self.store.watch())),
+                self.shutdown.running(self.live_events.follow(self.store.watch())),
+                self.shutdown.running(self.live_events.look(self.store)),
             ):
                 yield
             await self.store.close()
@@ -170,7 +167,7 @@ class Gateway:
             Schedule(settings.webhook_delays, settings.webhook_attempts),
             self.waiters.answered,
         )
-        async with self._running(sender.run()):
+        async with self.shutdown.running(sender.run()):
             yield
             # What the last jobs owe goes out too, as far as it is heard at once.
             await sender.finish()
@@ -242,7 +239,10 @@ class Gateway:
         self.supervisor.on_line = self.comfy.heard
         self.supervisor.on_change(self._engine_changed)
         await self.supervisor.start()
-        async with self._running(self._follow_child()), self._running(self._follow_manifest()):
+        async with (
+            self.shutdown.running(self._follow_child()),
+            self.shutdown.running(self._follow_manifest()),
+        ):
             yield
         await self.supervisor.stop()
         await self.comfy.disconnect("The gateway is stopping.")
@@ -254,8 +254,9 @@ class Gateway:
         self.lookahead = Lookahead(
             self.store,
             self.runner,
-            LookaheadLimits(depth, settings.prepare_concurrency),
             self._let_go,
+            queue_depth=depth,
+            prepare_concurrency=settings.prepare_concurrency,
         )
         settlement = Settlement(
             self.store, self.runner, self.lookahead.ready, self.gpu_lost, settings.max_attempts
@@ -279,7 +280,7 @@ class Gateway:
                 self.recycling.run(),
                 janitor.run(),
             ):
-                await stack.enter_async_context(self._running(loop))
+                await stack.enter_async_context(self.shutdown.running(loop))
             yield
             await self.worker.drain(0)
 
@@ -305,27 +306,6 @@ class Gateway:
             is_preparing=self.lookahead.is_preparing,
             salt=salt.read(self.settings.state / "salt"),
         )
-
-    @contextlib.asynccontextmanager
-    async def _running(self, work: Any) -> AsyncIterator[None]:
-        """Run a loop beside the context; its unforeseen end stops the gateway."""
-        task = asyncio.create_task(work)
-        task.add_done_callback(self._loop_ended)
-        try:
-            yield
-        finally:
-            task.remove_done_callback(self._loop_ended)
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-    def _loop_ended(self, task: asyncio.Task[None]) -> None:
-        if self.stopping.is_set() or task.cancelled():
-            return
-        metrics.errors_total.labels("loop").inc()
-        logger.critical("a part of the gateway ended", exc_info=task.exception())
-        self.exit_code = 70
-        self.stopping.set()
 
     # What the parts tell each other
 
@@ -374,15 +354,15 @@ class Gateway:
     async def _follow_child(self) -> None:
         """End with the child where ALWAYS_RESTART_COMFYUI or ON_MANIFEST_ERROR asks for that."""
         try:
-            self.exit_code = await self.supervisor.wait_gave_up()
+            exit_code = await self.supervisor.wait_gave_up()
         except errors.InstallFailed as failure:
             logger.critical(
                 "ComfyUI is not started: the manifest could not be carried out",
                 reason=failure.message,
                 hint=failure.hint or "ON_MANIFEST_ERROR=skip starts it all the same.",
             )
-            self.exit_code = 1
-        self.stopping.set()
+            exit_code = 1
+        self.shutdown.ask(exit_code)
         await asyncio.Event().wait()
 
     def _let_go(self, job_id: str) -> None:
@@ -397,35 +377,12 @@ class Gateway:
         logger.info("draining")
         self.waiters.give_up(_come_back, keep=self.worker.running)
         self.live_events.end(keep=self.worker.running)
-        timeout = self.settings.drain_timeout_s
-        draining = asyncio.create_task(self.worker.drain(timeout))
-        hurry = asyncio.create_task(self.hurried.wait())
-        grace = asyncio.create_task(asyncio.sleep(GRACE_S))
-        await asyncio.wait({draining, hurry}, return_when=asyncio.FIRST_COMPLETED)
-        if not draining.done():
-            draining.cancel()
-        await asyncio.wait({grace, hurry}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (draining, hurry, grace):
-            task.cancel()
-        await asyncio.gather(draining, hurry, grace, return_exceptions=True)
+        await self.shutdown.wait_for(
+            self.worker.drain(self.settings.drain_timeout_s), asyncio.sleep(GRACE_S)
+        )
         self.background.give_up()
         self.waiters.give_up(_come_back, keep=set())
         self.live_events.end(keep=set())
-
-    def on_signal(self) -> None:
-        """First: drain. Second: do not wait for anything."""
-        if self.stopping.is_set():
-            self.hurried.set()
-        self.stopping.set()
-
-
-def _policy(settings: Settings) -> Policy:
-    return Policy(
-        most_queued=settings.max_queue_depth,
-        most_queued_per_owner=settings.max_queued_per_key,
-        most_running_per_owner=settings.max_running_per_key,
-        is_fair=settings.fair_share,
-    )
 
 
 def _come_back(job_id: str) -> errors.GatewayError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from gateway.jobs.job import Job
 from gateway.jobs.store import Store
@@ -18,27 +17,26 @@ HORIZON_S = 900.0
 AT_ONCE = 2
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How far ahead, and how much at a time."""
-
-    #: Jobs kept inside ComfyUI.
-    queue_depth: int
-    #: Jobs whose inputs are fetched at a time.
-    prepare_concurrency: int
-
-
 class Lookahead:
     """What is fetched, or was, for jobs that are not over."""
 
     def __init__(
-        self, store: Store, runner: Runner, limits: Limits, let_go: Callable[[str], None]
+        self,
+        store: Store,
+        runner: Runner,
+        let_go: Callable[[str], None],
+        *,
+        queue_depth: int,
+        prepare_concurrency: int,
     ) -> None:
-        """`let_go` frees what was kept in memory and on disk for a job that is over."""
+        """`let_go` frees what was kept in memory and on disk for a job that is over.
+
+        `queue_depth` jobs are kept inside ComfyUI, `prepare_concurrency` fetched for at a time.
+        """
         self._store = store
         self._runner = runner
-        self._nearest = limits.queue_depth + AT_ONCE
-        self._fetching = asyncio.Semaphore(limits.prepare_concurrency)
+        self._nearest = queue_depth + AT_ONCE
+        self._fetching = asyncio.Semaphore(prepare_concurrency)
         self._let_go = let_go
         self._preparing: dict[str, asyncio.Task[Prepared]] = {}
         self._prepared: set[str] = set()

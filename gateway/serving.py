@@ -23,7 +23,7 @@ async def serve(settings: Settings, announce: Callable[[str], None] = lambda _: 
     gateway = Gateway(settings)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, gateway.on_signal)
+        loop.add_signal_handler(number, gateway.shutdown.on_signal)
     runner = web.AppRunner(
         gateway.application(),
         access_log=None,
@@ -42,12 +42,12 @@ async def serve(settings: Settings, announce: Callable[[str], None] = lambda _: 
         port = runner.addresses[0][1]
         logger.info("listening", host=settings.host, port=port, engine=settings.engine_kind)
         announce(f"http://{settings.host}:{port}")
-        await gateway.stopping.wait()
+        await gateway.shutdown.asked.wait()
         await gateway.drain()
     finally:
         await runner.cleanup()
-    logger.info("stopped", exit_code=gateway.exit_code)
-    return gateway.exit_code
+    logger.info("stopped", exit_code=gateway.shutdown.exit_code)
+    return gateway.shutdown.exit_code
 
 
 async def _set_up(runner: web.AppRunner) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
+
+from gateway.config import Settings
 
 #: What one level of priority is worth, seconds of waiting.
 PRIORITY_S = 600.0
@@ -18,6 +21,16 @@ class Policy:
     most_running_per_owner: int = 0
     #: Owners take turns.
     is_fair: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return what the settings ask for."""
+        return cls(
+            most_queued=settings.max_queue_depth,
+            most_queued_per_owner=settings.max_queued_per_key,
+            most_running_per_owner=settings.max_running_per_key,
+            is_fair=settings.fair_share,
+        )
 
     @property
     def limits_waiting(self) -> bool:
