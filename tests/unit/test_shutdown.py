@@ -33,7 +33,8 @@ async def test_the_second_signal_waits_for_nothing() -> None:
     shutdown.on_signal()
     waiting = asyncio.create_task(shutdown.wait_for(forever(), at_once()))
     await asyncio.sleep(0)
-    assert shutdown.asked.is_set() and not waiting.done()
+    assert shutdown.asked.is_set()
+    assert not waiting.done()
     shutdown.on_signal()
     async with asyncio.timeout(5):
         await waiting
