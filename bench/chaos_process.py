@@ -8,14 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import psutil
 
 from bench import stand
+from tests.docs.running import is_ready
 
 _START_S = 180.0
 _STOP_S = 60.0
@@ -78,20 +77,10 @@ class Gateway:
     async def until_ready(self) -> None:
         """Wait until it takes jobs and runs them."""
         deadline = time.monotonic() + _START_S
-        while not await asyncio.to_thread(self._is_ready):
+        while not await asyncio.to_thread(is_ready, self.url):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not ready in {_START_S} s; see {self._folder / 'log'}")
             await asyncio.sleep(0.05)
-
-    def _is_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/ready", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except urllib.error.HTTPError as refusal:
-            refusal.close()
-        except OSError:
-            pass
-        return False
 
     def kill(self) -> float:
         """Kill it with -9 and start it again at once; return when, seconds since 1970."""

@@ -11,8 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +24,7 @@ from PIL import Image
 from tests.acceptance.faulty import Place
 from tests.acceptance.shelves import Shelf, shelves
 from tests.contract.providers.servers import Servers
-from tests.docs.running import ROOT, environment, free_port
+from tests.docs.running import ROOT, environment, free_port, is_ready
 from tests.receivers import Receiver, receiving
 from tests.waiting import wait_until
 
@@ -112,7 +110,7 @@ def serving(folder: Path, **settings: str) -> Iterator[Gateway]:
     try:
         _wait_until_ready(url, process, log)
         yield Gateway(url, process, folder)
-        assert _ready(url), log.read_text()
+        assert is_ready(url), log.read_text()
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGTERM)
@@ -121,22 +119,11 @@ def serving(folder: Path, **settings: str) -> Iterator[Gateway]:
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + _START_S
-    while not _ready(url):
+    while not is_ready(url):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < until, log.read_text()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.05)
-
-
-def _ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/ready", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except urllib.error.HTTPError as failure:
-        failure.close()
-    except OSError:
-        pass
-    return False
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ import os
 import signal
 import socket
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +47,18 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     return {**kept, **folders, "HOST": "127.0.0.1", "ENGINE": "embedded", **settings}
 
 
+def is_ready(url: str) -> bool:
+    """Whether a gateway runs jobs, asked from where no loop runs."""
+    try:
+        with urllib.request.urlopen(f"{url}/ready", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError as failure:
+        failure.close()
+    except OSError:
+        pass
+    return False
+
+
 @contextlib.asynccontextmanager
 async def running_gateway(folder: Path, **settings: str) -> AsyncIterator[RunningGateway]:
     """Start a gateway, yield it when it is ready, and stop it."""
@@ -58,7 +72,7 @@ async def running_gateway(folder: Path, **settings: str) -> AsyncIterator[Runnin
     try:
         async with aiohttp.ClientSession() as session:
             await wait_until(
-                lambda: _is_ready(session, url, process, folder / "gateway.log"),
+                lambda: _has_become_ready(session, url, process, folder / "gateway.log"),
                 description="the gateway is ready",
                 timeout=30,
             )
@@ -69,7 +83,7 @@ async def running_gateway(folder: Path, **settings: str) -> AsyncIterator[Runnin
         await asyncio.wait_for(process.wait(), 20)
 
 
-async def _is_ready(
+async def _has_become_ready(
     session: aiohttp.ClientSession, url: str, process: asyncio.subprocess.Process, log: Path
 ) -> bool:
     assert process.returncode is None, log.read_text()
