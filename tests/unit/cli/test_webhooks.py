@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,25 +41,32 @@ def test_one_of_several_signatures_is_enough() -> None:
 @pytest.mark.parametrize(
     ("call", "tolerance", "reason"),
     [
-        (heard(id="other"), 300, "another's"),
-        (heard(timestamp="99"), 0, "another's"),
-        (heard(timestamp="9" * 30), 0, "another's"),
-        (heard(signature="v1,AAAA"), 300, "another's"),
-        (heard(signature="v1"), 300, "another's"),
-        (webhooks.Heard(heard().headers, BODY + b" "), 300, "another's"),
-        (webhooks.Heard(heard().headers, b"\xff"), 300, "another's"),
-        (heard(400), 300, "too old"),
-        (heard(-400), 300, "too new"),
-        (heard(400), 500, None),
-        (heard(1e8), 0, None),
-        (heard(timestamp="9" * 5000), 0, "webhook-timestamp is not a number"),
-        (heard(timestamp="soon"), 300, "webhook-timestamp is not a number"),
-        (heard(signature=None), 300, "webhook-signature: missing"),
-        (webhooks.Heard({}, BODY), 300, "webhook-id and webhook-timestamp and webhook-signature"),
+        (lambda: heard(id="other"), 300, "another's"),
+        (lambda: heard(timestamp="99"), 0, "another's"),
+        (lambda: heard(timestamp="9" * 30), 0, "another's"),
+        (lambda: heard(signature="v1,AAAA"), 300, "another's"),
+        (lambda: heard(signature="v1"), 300, "another's"),
+        (lambda: webhooks.Heard(heard().headers, BODY + b" "), 300, "another's"),
+        (lambda: webhooks.Heard(heard().headers, b"\xff"), 300, "another's"),
+        (lambda: heard(400), 300, "too old"),
+        (lambda: heard(-400), 300, "too new"),
+        (lambda: heard(400), 500, None),
+        (lambda: heard(1e8), 0, None),
+        (lambda: heard(timestamp="9" * 5000), 0, "webhook-timestamp is not a number"),
+        (lambda: heard(timestamp="soon"), 300, "webhook-timestamp is not a number"),
+        (lambda: heard(signature=None), 300, "webhook-signature: missing"),
+        (
+            lambda: webhooks.Heard({}, BODY),
+            300,
+            "webhook-id and webhook-timestamp",
+        ),
     ],
 )
-def test_what_is_wrong_is_said(call: webhooks.Heard, tolerance: float, reason: str | None) -> None:
-    found = webhooks.problem(call, SECRET, tolerance)
+def test_what_is_wrong_is_said(
+    call: Callable[[], webhooks.Heard], tolerance: float, reason: str | None
+) -> None:
+    # Made now: a call that was heard when the tests were collected is old by the time they run.
+    found = webhooks.problem(call(), SECRET, tolerance)
     if reason is None:
         assert found is None
     else:
