@@ -113,7 +113,8 @@ class Gateway:
                 self._open_sender,
                 self._open_session,
                 self._open_models,
-                self._open_comfy,
+                self._open_runner,
+                self._open_engine,
                 self._open_worker,
             ]
         )
@@ -196,14 +197,15 @@ class Gateway:
             self.provisioning = Provisioning(settings, self.manifest, self.library)
             yield
 
-    async def _open_comfy(self, _: web.Application) -> AsyncIterator[None]:
+    async def _open_runner(self, _: web.Application) -> AsyncIterator[None]:
+        """Open what speaks to ComfyUI, and runs jobs in it."""
         settings, session = self.settings, self.session
         self.comfy = Comfy(
             settings.comfy_url,
             session,
             Catalog(),
             stall_s=settings.execution_stall_s,
-            on_hang=self._on_hang,
+            on_hang=lambda reason: self.supervisor.restart(reason),
         )
         self.resolver = Resolver(self.folders, self.provisioning.model_inputs())
         recovery = Recovery(self.comfy, Calls(settings.comfy_url, session))
@@ -222,9 +224,16 @@ class Gateway:
         self.comfy.on_leftovers = lambda files: recovery.cleaning(
             self.background.spawn(self.runner.discard_leftovers(files))
         )
+        yield
+        await self.comfy.disconnect("The gateway is stopping.")
+        await self.background.finish()
+
+    async def _open_engine(self, _: web.Application) -> AsyncIterator[None]:
+        """Start ComfyUI, and restart it when that is due."""
+        settings = self.settings
         self.supervisor = Supervisor(
             settings,
-            session,
+            self.session,
             warm_up=self._warm_up,
             on_restart=lambda reason: metrics.child_restarts_total.labels(reason).inc(),
             install=self.provisioning.before_start,
@@ -245,8 +254,6 @@ class Gateway:
         ):
             yield
         await self.supervisor.stop()
-        await self.comfy.disconnect("The gateway is stopping.")
-        await self.background.finish()
 
     async def _open_worker(self, app: web.Application) -> AsyncIterator[None]:
         settings = self.settings
@@ -343,9 +350,6 @@ class Gateway:
             gone = self.comfy.disconnect(snapshot.detail or "", last_lines=snapshot.last_lines)
             self.background.spawn(gone)
         self.worker.wake()
-
-    async def _on_hang(self, reason: str) -> None:
-        await self.supervisor.restart(reason)
 
     async def _follow_manifest(self) -> None:
         await self.provisioning.after_start(self.supervisor.wait_ready)
