@@ -205,7 +205,7 @@ class Gateway:
             session,
             Catalog(),
             stall_s=settings.execution_stall_s,
-            on_hang=lambda reason: self.supervisor.restart(reason),
+            on_hang=lambda reason: self.supervisor.restart(reason),  # noqa: PLW0108 - built later
         )
         self.resolver = Resolver(self.folders, self.provisioning.model_inputs())
         recovery = Recovery(self.comfy, Calls(settings.comfy_url, session))
