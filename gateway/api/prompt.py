@@ -58,18 +58,15 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
     is_preferred = _prefers_async(request)
     respond_async = is_preferred or asked.request.is_async
     job_id = asked.request.id or str(uuid.uuid4())
-    existing = await _existing(parts, asked, job_id)
-    if existing is not None:
-        job_id = existing.id
     async with parts.waiters.expect(job_id) as over:
-        job = existing or await _accept(parts, asked, job_id, respond_async)
+        job = await _accepted_or_joined(parts, asked, job_id, respond_async)
         if respond_async and not job.state.is_terminal:
             # Sent here and now: the webhook about the job waits for this answer.
             return await _sent(request, _accepted(job, is_preferred))
         if job.id != job_id:
-            # Another request with this Idempotency-Key was faster by a moment.
+            # It has this Idempotency-Key, and a name of its own.
             async with parts.waiters.expect(job.id) as others:
-                job = await _wait(parts, job, others, asked)
+                job = await _wait(parts, job, others, asked, look_again=True)
         else:
             job = await _wait(parts, job, over, asked)
         return await _answer(request, job)
@@ -141,6 +138,21 @@ def _children(value: Any) -> Iterator[Any]:
 
 def _fingerprint(body: Any, salt: bytes) -> str:
     return hashlib.sha256(salt + orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+async def _accepted_or_joined(parts: Parts, asked: Asked, job_id: str, respond_async: bool) -> Job:
+    """Return the new job, or the one that has its id or its key already; raises IdTaken.
+
+    Nearly all are new, so it is not asked first: the store knows when it is put.
+    """
+    try:
+        return await _accept(parts, asked, job_id, respond_async)
+    except errors.GatewayError:
+        # A full queue, or a ComfyUI that is down, keeps nobody from joining.
+        existing = await _existing(parts, asked, job_id)
+        if existing is None:
+            raise
+        return existing
 
 
 async def _existing(parts: Parts, asked: Asked, job_id: str) -> Job | None:
@@ -290,11 +302,19 @@ async def _check_room(parts: Parts, owner: str | None) -> None:
     await parts.store.check_room(owner)
 
 
-async def _wait(parts: Parts, job: Job, over: asyncio.Future[Job], asked: Asked) -> Job:
+async def _wait(
+    parts: Parts,
+    job: Job,
+    over: asyncio.Future[Job],
+    asked: Asked,
+    *,
+    look_again: bool = False,
+) -> Job:
+    """Return the job once it is over; `look_again` when it was found before `over` was there."""
     if job.state.is_terminal:
         return job
     try:
-        if not asked.is_anonymous and not over.done():
+        if look_again and not over.done():
             # Its end may have come between the first look and our registration.
             found = await parts.store.get(job.id)
             if found is None:

@@ -88,6 +88,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self._loop = asyncio.get_running_loop()
         self._wal = Path(f"{path}-wal")
+        self._synced: int | None = None
         self._writing = _connected(path)
         self._is_closed = False
         self._is_locked = False
@@ -132,6 +133,8 @@ class Database:
     def _end(self) -> None:
         for thread in (self._writer, self._reader, self._syncer):
             thread.close()
+        if self._synced is not None:
+            os.close(self._synced)
         self._reading.close()
         self._writing.close()
 
@@ -241,7 +244,11 @@ class Database:
 
     def _sync(self, batch: list[_Ask]) -> None:
         try:
-            _fsync(self._wal)
+            if self._synced is None:
+                # Kept open: SQLite keeps the file as long as it has connections.
+                self._synced = os.open(self._wal, os.O_RDONLY)
+            # Its size goes along, its times do not: nobody reads those, and they cost a journal.
+            os.fdatasync(self._synced)
         except OSError as failure:
             for ask in batch:
                 ask.failure = failure
@@ -286,12 +293,11 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 def _fsync(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

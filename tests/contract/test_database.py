@@ -160,7 +160,7 @@ async def test_a_disk_that_confirms_nothing_is_named_and_what_is_written_stays(
 
     told: list[Any] = []
     with monkeypatch.context() as broken:
-        broken.setattr(os, "fsync", fail)
+        broken.setattr(os, "fdatasync", fail)
         with pytest.raises(errors.StorageFull, match="does not keep"):
             await db.run(add("a"), durable=True, told=told.append, told_late=lambda _: True)
     assert await names(db) == ["a"]
