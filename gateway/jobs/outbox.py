@@ -50,6 +50,11 @@ class Delivery:
 ATTEMPTS_KEPT = 50
 
 
+def owes(job: Job) -> bool:
+    """Whether somebody is to be called when the job is over."""
+    return bool(job.request.get("webhook_v2") or job.request.get("webhook"))
+
+
 def owed(job: Job, now: float) -> list[Delivery]:
     """Return the calls that a job owes which is over."""
     return [*_signed(job, now), *_legacy(job, now)]

@@ -16,6 +16,7 @@ from gateway.jobs import queries, rows
 from gateway.jobs.database import Database, opening
 from gateway.jobs.feed import Feed
 from gateway.jobs.job import Change, Job, Lease, Outcome, State, Want
+from gateway.jobs.outbox import owes
 from gateway.jobs.policy import FREE, Policy
 from gateway.jobs.sqlite_outbox import SqliteOutbox
 from gateway.jobs.sqlite_reads import SqliteReads
@@ -306,7 +307,7 @@ class SqliteStore(SqliteReads):
         if job.state is State.QUEUED or self._policy.most_running_per_owner:
             # What ends or is only delivered now may have held up others of its owner.
             self._claimable.set()
-        if job.state.is_terminal:
+        if job.state.is_terminal and owes(job):
             self.outbox.wake()
         if job.state.is_terminal or job.state is State.QUEUED:
             self._progress.pop(job.id, None)
