@@ -193,7 +193,14 @@ class SqliteStore(SqliteReads):
             # Whoever waits is the only one who will ever want the answer: it goes out while the
             # row is written.
             early = _finished(lease, outcome, self._now())
+            self._early[early.id] = early
             asyncio.get_running_loop().call_soon(self._feed.publish, early)
+        try:
+            return await self._finish(lease, outcome)
+        finally:
+            self._early.pop(lease.job.id, None)
+
+    async def _finish(self, lease: Lease, outcome: Outcome) -> Job:
         is_over = outcome.state.is_terminal
         return await self._leased(
             lease,

@@ -35,13 +35,15 @@ class SqliteReads:
         self._sql = queries.load()
         self._policy = policy
         self._progress: dict[str, dict[str, Any]] = {}
+        #: Jobs whose end was told while its row is being written: who heard of it asks at once.
+        self._early: dict[str, Job] = {}
         self._queue = SqliteQueue(self._sql, policy, self._started_at)
 
     # For any node
 
     async def get(self, job_id: str) -> Job | None:
         """See `Store.get`."""
-        return await self._found("get", id=job_id)
+        return self._early.get(job_id) or await self._found("get", id=job_id)
 
     async def by_key(self, idempotency_key: str) -> Job | None:
         """See `Store.by_key`."""
