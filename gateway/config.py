@@ -82,6 +82,9 @@ class Settings(BaseSettings):
         None, description="Workflow that must succeed before the first ready."
     )
     warmup_prompt_url: str | None = Field(None, description="The same, fetched from a URL.")
+    warmup_workflow: str | None = Field(
+        None, description="The same, by the name of a workflow in WORKFLOW_DIR."
+    )
 
     model_dir: Path | None = Field(None, description="Models; COMFY_HOME/models, else ./models.")
     input_dir: Path | None = Field(
@@ -96,6 +99,7 @@ class Settings(BaseSettings):
     custom_nodes_dir: Path | None = Field(
         None, description="Custom nodes; COMFY_HOME/custom_nodes, else ./custom_nodes."
     )
+    workflow_dir: Path = Field(Path("workflows"), description="Named workflows and manifests.")
     cache_dir: Path = Field(Path("cache"), description="Fetched files and their links.")
     state_dir: Path = Field(Path("state"), description="The job store and what must survive.")
 
@@ -214,6 +218,12 @@ class Settings(BaseSettings):
     output_ttl_s: float = Field(
         3600, ge=0, description="Life of a finished job's files, seconds; 0 = gone at once."
     )
+    generation_ttl_s: float = Field(
+        2592000, ge=0, description="Life of a row of /generations, seconds; 0 = none is kept."
+    )
+    hash_models: bool = Field(
+        True, description="Read each model file once for the checksum that sidecars tell."
+    )
     input_ttl_s: float = Field(
         600, ge=0, description="Life of a fetched input after its last use, seconds."
     )
@@ -290,6 +300,11 @@ class Settings(BaseSettings):
     def custom_nodes(self) -> Path:
         """Folder of the custom nodes."""
         return self._folder(self.custom_nodes_dir, "custom_nodes", Path("custom_nodes"))
+
+    @cached_property
+    def workflows(self) -> Path:
+        """Folder of the named workflows."""
+        return self.workflow_dir.expanduser().absolute()
 
     @cached_property
     def cache(self) -> Path:

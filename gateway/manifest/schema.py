@@ -19,9 +19,9 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from gateway import errors
+from gateway import errors, marks
 from gateway.config import Settings
-from gateway.manifest import fields, marks, sources
+from gateway.manifest import fields, sources
 from gateway.manifest.programs import masked
 
 #: What pydantic finds -> how an operator reads it.
