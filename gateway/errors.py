@@ -17,6 +17,7 @@ GatewayError
 │   ├── OutputNotFound                  404 output_not_found
 │   ├── DeliveryNotFound                404 delivery_not_found
 │   ├── CacheEntryNotFound              404 cache_entry_not_found
+│   ├── WorkflowNotFound                404 workflow_not_found
 │   ├── MethodNotAllowed                405 method_not_allowed
 │   ├── NotAcceptable                   406 not_acceptable
 │   ├── RequestTimeout                  408 request_timeout
@@ -34,6 +35,11 @@ GatewayError
 │   ├── UnknownModelFolder              422 unknown_model_folder
 │   ├── DestinationNotConfigured        422 destination_not_configured
 │   ├── InvalidGraph                    422 invalid_graph
+│   ├── InvalidParameters               422 invalid_parameters
+│   ├── UnknownPreset                   422 unknown_preset
+│   ├── PresetRefused                   422 preset_refused
+│   ├── UnknownLora                     422 unknown_lora
+│   ├── LoraRefused                     422 lora_refused
 │   ├── QueueFull                       429 queue_full
 │   └── KeyQueueFull                    429 key_queue_full
 ├── JobFailed                           the job was accepted, and did not succeed
@@ -50,8 +56,10 @@ GatewayError
 │   ├── NotReady                        503 not_ready
 │   ├── Draining                        503 draining
 │   ├── StoreBusy                       503 store_busy
+│   ├── WorkflowBroken                  503 workflow_broken
 │   └── StorageFull                     507 storage_full
 ├── InternalError                       500 internal
+│   └── BuildFailed                     500 build_failed
 └── Internal signals, never on the wire
     ├── SettingsInvalid                 the start is refused
     ├── StateRefused                    STATE_DIR is another gateway's, or of a newer version
@@ -199,6 +207,12 @@ class CacheEntryNotFound(NotFound):
     code = "cache_entry_not_found"
 
 
+class WorkflowNotFound(NotFound):
+    """There is no workflow of this name; GET /workflows lists them."""
+
+    code = "workflow_not_found"
+
+
 class MethodNotAllowed(RequestRefused):
     """This address does not take this method."""
 
@@ -318,6 +332,41 @@ class InvalidGraph(RequestRefused):
     status = 422
 
 
+class InvalidParameters(RequestRefused):
+    """Parameters of the workflow are wrong; `errors` has each of them."""
+
+    code = "invalid_parameters"
+    status = 422
+
+
+class UnknownPreset(RequestRefused):
+    """There is no preset of this name."""
+
+    code = "unknown_preset"
+    status = 422
+
+
+class PresetRefused(RequestRefused):
+    """A preset sets a sampler, and this workflow has none that it could set."""
+
+    code = "preset_refused"
+    status = 422
+
+
+class UnknownLora(RequestRefused):
+    """There is no LoRA of this name; GET /loras lists them."""
+
+    code = "unknown_lora"
+    status = 422
+
+
+class LoraRefused(RequestRefused):
+    """There is no place for this LoRA in the workflow."""
+
+    code = "lora_refused"
+    status = 422
+
+
 class QueueFull(RequestRefused):
     """The queue is full; try again later."""
 
@@ -421,6 +470,12 @@ class StoreBusy(Unavailable):
     code = "store_busy"
 
 
+class WorkflowBroken(Unavailable):
+    """The files of this workflow have mistakes; GET /workflows names them."""
+
+    code = "workflow_broken"
+
+
 class StorageFull(Unavailable):
     """The disk is full."""
 
@@ -430,6 +485,12 @@ class StorageFull(Unavailable):
 
 class InternalError(GatewayError):
     """Something went wrong in the gateway; its log says what, under this request's id."""
+
+
+class BuildFailed(InternalError):
+    """The code of this workflow failed; the gateway's log has its traceback."""
+
+    code = "build_failed"
 
 
 class SettingsInvalid(GatewayError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from pydantic import (
@@ -12,7 +12,9 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
 from gateway import errors
@@ -183,14 +185,50 @@ WebhookUrl = Annotated[
 ]
 
 
-class PromptRequest(BaseModel):
-    """`POST /prompt`."""
+#: What ComfyUI's own LoRA nodes take.
+Strength = Annotated[float, Field(ge=-100, le=100, strict=True, allow_inf_nan=False)]
+
+
+class LoraWish(Wire):
+    """A LoRA to put into the graph: by its name in `GET /loras`, or by URL."""
+
+    name: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    url: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    strength: Strength = 1.0
+    strength_clip: Strength | None = Field(None, description="As `strength` when not given.")
+    target: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="Which model chain, where the graph has several: `high`, `low`, a node."
+    )
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> LoraWish:
+        if (self.name is None) == (self.url is None):
+            raise ValueError("a LoRA has either name or url")
+        return self
+
+
+def _metadata(value: Any) -> dict[str, Any] | Literal[False] | None:
+    if value is None or value is False:
+        return value
+    if not isinstance(value, dict):
+        raise ValueError("an object, or false for no sidecars")  # noqa: TRY004
+    if len(orjson.dumps(value)) > METADATA_BYTES:
+        raise ValueError("at most 4 KiB")
+    return value
+
+
+Metadata = Annotated[
+    Any,
+    AfterValidator(_metadata),
+    WithJsonSchema({"anyOf": [{"type": "object"}, {"const": False}, {"type": "null"}]}),
+]
+
+
+class JobRequest(BaseModel):
+    """What every request for a job may say, whatever names its graph."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    prompt: dict[str, Any] = Field(
-        description="API-format workflow: node id -> {inputs, class_type, _meta?}."
-    )
     id: str | None = Field(None, description="The caller's name for the job; a UUID otherwise.")
     webhook_v2: WebhookUrl | None = Field(
         None, description="One signed call when all is done; the answer is a 202."
@@ -213,8 +251,18 @@ class PromptRequest(BaseModel):
     timeout: float | None = Field(
         None, gt=0, allow_inf_nan=False, strict=True, description="Seconds from acceptance."
     )
-    metadata: dict[str, Any] | None = Field(
-        None, description="At most 4 KiB; echoed in every answer about the job."
+    metadata: Metadata = Field(
+        None,
+        description="At most 4 KiB; echoed in every answer about the job. `false`: no sidecars.",
+    )
+    preset: str | None = Field(
+        None, max_length=200, description="Settings for the graph's samplers, by name."
+    )
+    loras: list[LoraWish] = Field(
+        [], max_length=64, description="Put into the graph, in this order."
+    )
+    lora_preset: str | None = Field(
+        None, max_length=200, description="LoRAs by the name of their list; before `loras`."
     )
 
     @property
@@ -232,12 +280,32 @@ class PromptRequest(BaseModel):
             raise ValueError("1 to 128 of A-Z a-z 0-9 . _ : - and not . or ..")
         return value
 
-    @field_validator("metadata")
-    @classmethod
-    def _metadata(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        if value is not None and len(orjson.dumps(value)) > METADATA_BYTES:
-            raise ValueError("at most 4 KiB")
-        return value
+
+class PromptRequest(JobRequest):
+    """`POST /prompt`."""
+
+    prompt: dict[str, Any] = Field(
+        description="API-format workflow: node id -> {inputs, class_type, _meta?}."
+    )
+
+
+class WorkflowRequest(JobRequest):
+    """`POST /workflow/{name}`: values by the names of the workflow's parameters."""
+
+    input: dict[str, Any] = {}
+
+
+class GenerateRequest(JobRequest):
+    """`POST /generate`."""
+
+    workflow_id: str
+    params: dict[str, Any] = {}
+
+
+class ReproduceRequest(JobRequest):
+    """`POST /jobs/{id}/reproduce`: values by `NODE.INPUT`, or by what a sampler calls them."""
+
+    overrides: dict[str, Any] = {}
 
 
 class InterruptRequest(BaseModel):
@@ -246,30 +314,35 @@ class InterruptRequest(BaseModel):
     id: str
 
 
-def parse_prompt(body: Any, *, strict: bool) -> tuple[PromptRequest, list[str]]:
+_Kind = TypeVar("_Kind", bound=JobRequest)
+
+
+def parse(kind: type[_Kind], body: Any, *, strict: bool) -> tuple[_Kind, list[str]]:
     """Return the request and its warnings.
 
     Raises InvalidRequest that tells every wrong field at once.
     """
     if not isinstance(body, dict):
-        kind = "null" if body is None else type(body).__name__
+        given = "null" if body is None else type(body).__name__
+        own = kind.model_fields.keys() - JobRequest.model_fields.keys()
+        fields = ", ".join(f'"{name}": ...' for name in sorted(own))
         raise errors.InvalidRequest(
-            f"The body is {kind}, not an object.", hint='Send {"prompt": {<node id>: {...}}}.'
+            f"The body is {given}, not an object.", hint=f"Send {{{fields}}}; /docs has an example."
         )
-    if isinstance(body.get("nodes"), list) and "prompt" not in body:
+    if kind is PromptRequest and isinstance(body.get("nodes"), list) and "prompt" not in body:
         raise errors.UiWorkflow
-    unknown = sorted(body.keys() - PromptRequest.model_fields.keys())
+    unknown = sorted(body.keys() - kind.model_fields.keys())
     if unknown and strict:
         raise errors.InvalidRequest(f"Unknown fields: {', '.join(unknown)}.", location=unknown[0])
     try:
-        request = PromptRequest.model_validate(body)
+        request = kind.model_validate(body)
     except ValidationError as failure:
         raise invalid_request(failure) from None
     _check_one_upload(request)
     return request, [f"Unknown field {name[:100]!r} was ignored." for name in unknown[:20]]
 
 
-def _check_one_upload(request: PromptRequest) -> None:
+def _check_one_upload(request: JobRequest) -> None:
     given = [name for name in UPLOADS if getattr(request, name) is not None]
     if len(given) > 1:
         raise errors.InvalidRequest(

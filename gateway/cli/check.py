@@ -72,7 +72,7 @@ def _of_request(file: WorkflowFile) -> list[errors.GatewayError]:
         except errors.InvalidInput as failure:
             found.append(failure)
     try:
-        schemas.parse_prompt(file.body, strict=False)
+        schemas.parse(schemas.PromptRequest, file.body, strict=False)
     except errors.GatewayError as failure:
         found.append(failure)
     return found

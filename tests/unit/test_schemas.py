@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway import errors
-from gateway.schemas import JOB_ID, METADATA_BYTES, parse_prompt
+from gateway.schemas import JOB_ID, METADATA_BYTES, PromptRequest, parse
 
 PROMPT = {"1": {"class_type": "A", "inputs": {}}}
 SECRET = "s3cr3t"
@@ -15,7 +15,7 @@ SECRET = "s3cr3t"
 
 def refused(body: Any, *, strict: bool = False) -> dict[str, Any]:
     with pytest.raises(errors.RequestRefused) as failure:
-        parse_prompt(body, strict=strict)
+        parse(PromptRequest, body, strict=strict)
     return failure.value.to_dict()
 
 
@@ -63,7 +63,7 @@ def credential(**auth: Any) -> dict[str, Any]:
     ids=lambda fields: str(fields)[:40],
 )
 def test_right_requests(fields: dict[str, Any]) -> None:
-    request, warnings = parse_prompt({"prompt": PROMPT, **fields}, strict=True)
+    request, warnings = parse(PromptRequest, {"prompt": PROMPT, **fields}, strict=True)
     assert request.prompt == PROMPT
     assert warnings == []
 
@@ -169,7 +169,7 @@ def test_what_is_no_address_of_a_webhook(name: str, url: Any) -> None:
 
 def test_an_at_sign_behind_the_host_is_no_user() -> None:
     for url in ("https://h/@a", "https://h?a=@b", "https://h#@c"):
-        parse_prompt({"prompt": PROMPT, "webhook_v2": url}, strict=True)
+        parse(PromptRequest, {"prompt": PROMPT, "webhook_v2": url}, strict=True)
 
 
 def test_the_outputs_go_to_one_destination() -> None:
@@ -178,25 +178,25 @@ def test_the_outputs_go_to_one_destination() -> None:
     assert (told["code"], told["location"]) == ("invalid_request", "http_upload")
     assert "s3, http_upload" in told["message"]
     assert told["hint"] == "Give one of them."
-    parse_prompt({"prompt": PROMPT, **both, "s3": None}, strict=True)
+    parse(PromptRequest, {"prompt": PROMPT, **both, "s3": None}, strict=True)
 
 
 @pytest.mark.parametrize("is_async", [True, False])
 def test_whether_the_answer_waits(is_async: bool) -> None:
     upload = {"hf_upload": {"repo": "o/r", "async": is_async}}
-    assert parse_prompt({"prompt": PROMPT, **upload}, strict=True)[0].is_async is is_async
-    assert parse_prompt({"prompt": PROMPT}, strict=True)[0].is_async is False
+    assert parse(PromptRequest, {"prompt": PROMPT, **upload}, strict=True)[0].is_async is is_async
+    assert parse(PromptRequest, {"prompt": PROMPT}, strict=True)[0].is_async is False
 
 
 def test_unknown_fields_are_told_or_refused() -> None:
     body = {"prompt": PROMPT, "zeta": 1, "alpha": None}
-    _, warnings = parse_prompt(body, strict=False)
+    _, warnings = parse(PromptRequest, body, strict=False)
     expected = ["Unknown field 'alpha' was ignored.", "Unknown field 'zeta' was ignored."]
     assert warnings == expected
     told = refused(body, strict=True)
     assert "alpha, zeta" in told["message"]
     many = {"prompt": PROMPT, **{f"{n:0200}": 1 for n in range(50)}}
-    _, warnings = parse_prompt(many, strict=False)
+    _, warnings = parse(PromptRequest, many, strict=False)
     assert len(warnings) == 20
     assert max(map(len, warnings)) < 150
 

@@ -1,0 +1,159 @@
+"""A request for a job, read and understood before anything is done for it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from gateway import clock, errors, graph, metrics
+from gateway.api.middleware import OWNER
+from gateway.api.parts import PARTS, Parts
+from gateway.schemas import JobRequest
+
+#: Bodies above this are parsed and hashed in a thread: the loop serves others meanwhile.
+_LARGE = 256 * 1024
+_BODY_TIMEOUT_S = 300.0
+_KEY_LENGTH = 255
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A graph that was made for a request, and how the request speaks of it."""
+
+    workflow: graph.Graph
+    warnings: list[str] = field(default_factory=list)
+    #: Place in the graph -> place in the request, where the two differ: errors name the latter.
+    places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    #: What stands in the answer beside the request's fields, told of the graph as it was admitted.
+    echo: Callable[[graph.Graph], dict[str, Any]] = lambda _: {}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that was understood, before anything was done for it."""
+
+    #: The fields that the caller sent.
+    body: dict[str, Any]
+    request: JobRequest
+    #: Makes the graph. A request that joins a job that is there needs none.
+    draw: Callable[[Parts], Awaitable[Drawn]]
+    warnings: list[str]
+    fingerprint: str
+    idempotency_key: str | None
+    owner: str | None
+    received_at: float
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether nobody but this connection can ask about the job."""
+        return self.request.id is None and self.idempotency_key is None
+
+
+@dataclass(frozen=True)
+class Received:
+    """A body that was read, and what tells whether another is the same."""
+
+    body: Any
+    fingerprint: str
+    idempotency_key: str | None
+    owner: str | None
+    received_at: float
+
+
+async def receive(request: web.Request, scope: str = "") -> Received:
+    """Read a JSON body; `scope` is what makes the same body another request.
+
+    Raises InvalidJson, RequestTimeout, InvalidRequest.
+    """
+    parts = request.app[PARTS]
+    received_at = clock.now()
+    raw = await _read(request)
+    metrics.bytes_in_total.labels("body").inc(len(raw))
+    large = len(raw) > _LARGE
+    body = await asyncio.to_thread(_loads, raw) if large else _loads(raw)
+    check_depth(body, parts.settings.max_json_depth)
+    salt = parts.salt + scope.encode()
+    fingerprint = (
+        await asyncio.to_thread(_fingerprint, body, salt) if large else _fingerprint(body, salt)
+    )
+    owner = request.get(OWNER)
+    return Received(body, fingerprint, _idempotency_key(request, owner), owner, received_at)
+
+
+async def _read(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
+            return await request.read()
+    except TimeoutError:
+        raise errors.RequestTimeout from None
+    except web.RequestPayloadError as failure:
+        raise errors.InvalidJson(
+            f"The body could not be read: {str(failure)[:200]}.",
+            hint="Send it whole, and packed as its Content-Encoding says.",
+        ) from None
+
+
+def _idempotency_key(request: web.Request, owner: str | None) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    # What is no UTF-8 arrives as halves of characters, which are not printable either.
+    if key is not None and not (0 < len(key) <= _KEY_LENGTH and key.isprintable()):
+        raise errors.InvalidRequest(
+            f"Idempotency-Key has 1 to {_KEY_LENGTH} characters, all of them printable.",
+            location="Idempotency-Key",
+        )
+    return None if key is None else f"{owner or ''}:{key}"
+
+
+def asked(
+    received: Received,
+    wire: JobRequest,
+    warnings: list[str],
+    draw: Callable[[Parts], Awaitable[Drawn]],
+) -> Asked:
+    """Return a request that was understood."""
+    return Asked(
+        received.body,
+        wire,
+        draw,
+        warnings,
+        received.fingerprint,
+        received.idempotency_key,
+        received.owner,
+        received.received_at,
+    )
+
+
+def _loads(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as failure:
+        raise errors.InvalidJson(
+            f"The body is not JSON: {str(failure)[:200]}.",
+            hint='Send {"prompt": {<node id>: {"class_type": ..., "inputs": {...}}}}.',
+        ) from None
+
+
+def check_depth(body: Any, most: int) -> None:
+    """Raise InvalidJson when the value nests deeper than MAX_JSON_DEPTH."""
+    level: list[Any] = [body]
+    for _ in range(most):
+        level = [child for value in level for child in _children(value)]
+        if not level:
+            return
+    raise errors.InvalidJson(f"The body nests deeper than {most} levels (MAX_JSON_DEPTH).")
+
+
+def _children(value: Any) -> Iterator[Any]:
+    found = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (child for child in found if isinstance(child, dict | list))
+
+
+def _fingerprint(body: Any, salt: bytes) -> str:
+    return hashlib.sha256(salt + orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()

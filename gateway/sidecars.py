@@ -1,0 +1,1 @@
+"""What was made, and how: beside every output, and as a row."""

@@ -1,0 +1,1 @@
+"""Named workflows: what they ask for, and the graph that a request makes of them."""
