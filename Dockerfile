@@ -43,6 +43,7 @@ COPY scripts/comfyui /usr/local/bin/comfyui
 RUN install -d -m 1777 /cache /home/comfy /var/lib/comfy-gateway /opt/ComfyUI/custom_nodes \
         /opt/ComfyUI/input /opt/ComfyUI/models /opt/ComfyUI/output /opt/ComfyUI/user
 
+COPY workflows /workflows
 COPY README.md LICENSE /opt/src/
 COPY gateway /opt/src/gateway
 RUN /opt/gateway/bin/pip install --no-deps /opt/src
@@ -54,6 +55,7 @@ ENV HOME=/home/comfy \
     COMFY_HOME=/opt/ComfyUI \
     COMFY_PYTHON=/opt/comfy-env/bin/python \
     CACHE_DIR=/cache \
+    WORKFLOW_DIR=/workflows \
     STATE_DIR=/var/lib/comfy-gateway \
     TEMP_DIR=/tmp/comfyui/temp \
     HOST=0.0.0.0 \

@@ -104,7 +104,7 @@ make_model_folders() { # a share may well be read-only, and then holds what it h
 make_folders() {
   local pair folder
   for pair in MODEL_DIR=models OUTPUT_DIR=output INPUT_DIR=input CACHE_DIR=cache \
-    CUSTOM_NODES_DIR=custom_nodes STATE_DIR=state; do
+    CUSTOM_NODES_DIR=custom_nodes STATE_DIR=state WORKFLOW_DIR=workflows; do
     folder=$(setting "${pair%%=*}")
     folder=${folder:-./${pair#*=}}
     make_folder "$folder" || stop "${pair%%=*}=$folder cannot be made"

@@ -71,7 +71,7 @@ def test_ports(gateway: Any) -> None:
 
 def test_volumes_are_host_names_onto_the_container_paths_that_are_set(gateway: Any) -> None:
     text = (ROOT / "docker-compose.yml").read_text()
-    mounted = dict(re.findall(r"- \$\{(\w+):-\./\w+\}:(\S+)", text))
+    mounted = dict(re.findall(r"- \$\{(\w+):-\./\w+\}:([^\s:]+)", text))
 
     assert mounted == {
         "MODEL_DIR": "/opt/ComfyUI/models",
@@ -79,6 +79,7 @@ def test_volumes_are_host_names_onto_the_container_paths_that_are_set(gateway: A
         "INPUT_DIR": "/opt/ComfyUI/input",
         "CACHE_DIR": "/cache",
         "CUSTOM_NODES_DIR": "/opt/ComfyUI/custom_nodes",
+        "WORKFLOW_DIR": "/workflows",
         "STATE_DIR": "/var/lib/comfy-gateway",
     }
     assert {name: gateway["environment"][name] for name in mounted} == mounted
