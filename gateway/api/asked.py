@@ -19,8 +19,10 @@ from gateway.schemas import JobRequest
 
 #: Bodies above this are parsed and hashed in a thread: the loop serves others meanwhile.
 _LARGE = 256 * 1024
-_BODY_TIMEOUT_S = 300.0
+#: Seconds in which a body must have arrived.
+BODY_TIMEOUT_S = 300.0
 _KEY_LENGTH = 255
+_EXAMPLE = '{"prompt": {<node id>: {"class_type": ..., "inputs": {...}}}}'
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Drawn:
     places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     #: What stands in the answer beside the request's fields, told of the graph as it was admitted.
     echo: Callable[[graph.Graph], dict[str, Any]] = lambda _: {}
+    #: One sentence for each value that is not as the graph's file has it.
+    changes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -67,30 +71,43 @@ class Received:
     received_at: float
 
 
-async def receive(request: web.Request, scope: str = "") -> Received:
+async def receive(request: web.Request, scope: str = "", example: str = _EXAMPLE) -> Received:
     """Read a JSON body; `scope` is what makes the same body another request.
 
-    Raises InvalidJson, RequestTimeout, InvalidRequest.
+    Raises InvalidJson that shows the `example`, RequestTimeout, InvalidRequest.
     """
     parts = request.app[PARTS]
     received_at = clock.now()
-    raw = await _read(request)
-    metrics.bytes_in_total.labels("body").inc(len(raw))
+    raw = await read(request)
     large = len(raw) > _LARGE
-    body = await asyncio.to_thread(_loads, raw) if large else _loads(raw)
+    body = await asyncio.to_thread(_loads, raw, example) if large else _loads(raw, example)
     check_depth(body, parts.settings.max_json_depth)
-    salt = parts.salt + scope.encode()
+    return await received(request, body, body, scope, received_at, is_large=large)
+
+
+async def received(
+    request: web.Request,
+    body: Any,
+    told: Any,
+    scope: str,
+    received_at: float,
+    *,
+    is_large: bool = True,
+) -> Received:
+    """Return a body that was read; `told` is what makes it the same as another."""
+    salt = request.app[PARTS].salt + scope.encode(errors="surrogatepass")
     fingerprint = (
-        await asyncio.to_thread(_fingerprint, body, salt) if large else _fingerprint(body, salt)
+        await asyncio.to_thread(_fingerprint, told, salt) if is_large else _fingerprint(told, salt)
     )
     owner = request.get(OWNER)
     return Received(body, fingerprint, _idempotency_key(request, owner), owner, received_at)
 
 
-async def _read(request: web.Request) -> bytes:
+async def read(request: web.Request) -> bytes:
+    """Return the whole body; raises RequestTimeout, InvalidJson."""
     try:
-        async with asyncio.timeout(_BODY_TIMEOUT_S):
-            return await request.read()
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            raw = await request.read()
     except TimeoutError:
         raise errors.RequestTimeout from None
     except web.RequestPayloadError as failure:
@@ -98,6 +115,8 @@ async def _read(request: web.Request) -> bytes:
             f"The body could not be read: {str(failure)[:200]}.",
             hint="Send it whole, and packed as its Content-Encoding says.",
         ) from None
+    metrics.bytes_in_total.labels("body").inc(len(raw))
+    return raw
 
 
 def _idempotency_key(request: web.Request, owner: str | None) -> str | None:
@@ -130,13 +149,13 @@ def asked(
     )
 
 
-def _loads(raw: bytes) -> Any:
+def _loads(raw: bytes, example: str) -> Any:
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as failure:
         raise errors.InvalidJson(
             f"The body is not JSON: {str(failure)[:200]}.",
-            hint='Send {"prompt": {<node id>: {"class_type": ..., "inputs": {...}}}}.',
+            hint=f"Send {example}.",
         ) from None
 
 

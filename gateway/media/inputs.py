@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from gateway import errors, salt
 from gateway.config import Settings
-from gateway.media import encoded, names
+from gateway.media import encoded, names, sniff
 from gateway.media.checks import Limits, check_arrival, check_family, check_pixels
 from gateway.media.folders import FolderMaker
 from gateway.media.ledger import Ledger
@@ -65,6 +66,8 @@ class Inputs:
         self._limits = limits
         self._salt = salt
         self._listed = FolderMaker(self._folder, ledger)
+        #: The files that would have been made, where none is to be.
+        self._rehearsed: dict[str, sniff.MediaType] | None = None
 
     @classmethod
     async def open(
@@ -78,6 +81,12 @@ class Inputs:
         await asyncio.to_thread(ledger.load)
         secret = await asyncio.to_thread(salt.read, state / "salt")
         return cls(folders, ledger, fetcher, limits, secret)
+
+    def rehearsing(self) -> Self:
+        """Return what admits as this does, and leaves no file behind."""
+        found = copy.copy(self)
+        found._rehearsed = {}
+        return found
 
     async def admit(self, value: str, *, location: str) -> Admitted:
         """Return what a media string means; base64 is a file from here on.
@@ -97,6 +106,8 @@ class Inputs:
         found = encoded.data_url(value)
         if found is not None:
             return await self._decode(found, field, is_declared=True)
+        if self._rehearsed is not None and value in self._rehearsed:
+            return LocalInput(value, created=True)
         if names.is_plausible(value):
             is_there = await asyncio.to_thread(names.find, self._folders, value)
             if is_there:
@@ -128,14 +139,59 @@ class Inputs:
     def _decode_into(self, part: PartFile, given: encoded.Encoded, field: str) -> str:
         decoded = encoded.decode(given, part, self._limits.input_bytes, self._salt)
         check_family(decoded.kind, field)
-        check_pixels(part.path, decoded.kind, self._limits)
-        stem = _shortened(decoded.digest)
-        name = self._ledger.find(stem)
-        if name is None:
-            name = f"{stem}{decoded.kind.extension}"
-            self._ledger.enter(name)
-            part.keep(self._folder / name)
+        return self._kept(part, decoded)
+
+    def _kept(self, part: PartFile, taken: encoded.Decoded) -> str:
+        check_pixels(part.path, taken.kind, self._limits)
+        stem = _shortened(taken.digest)
+        name = f"{stem}{taken.kind.extension}"
+        if self._rehearsed is not None:
+            self._rehearsed[name] = taken.kind
+            return name
+        found = self._ledger.find(stem)
+        if found is not None:
+            return found
+        self._ledger.enter(name)
+        part.keep(self._folder / name)
         return name
+
+    async def receive(self, chunks: AsyncIterator[bytes], *, location: str) -> LocalInput:
+        """Return the file that arrives in pieces; raises as `admit` does."""
+        hashed, head = hashlib.sha256(self._salt), b""
+        try:
+            async with PartFile(self._folder) as part:
+                async for chunk in chunks:
+                    hashed.update(chunk)
+                    head += chunk[: max(0, sniff.HEAD_BYTES - len(head))]
+                    await part.add(chunk)
+                    if part.size > self._limits.input_bytes:
+                        raise self._limits.too_large(part.size)
+                kind = sniff.kind_of(head)
+                if kind is None:
+                    raise self._limits.unknown(head)
+                await asyncio.to_thread(part.flush)
+                taken = encoded.Decoded(hashed.digest(), kind, part.size)
+                name = await asyncio.to_thread(self._kept, part, taken)
+        except errors.GatewayError as failure:
+            failure.location = location
+            raise
+        except OSError as failure:
+            raise failures.disk_failure(failure, "INPUT_DIR") or failure from failure
+        return LocalInput(name, created=True)
+
+    async def kind_of(self, value: str) -> sniff.MediaType | None:
+        """Return the type of a file that was admitted, by its first bytes; None: of no known."""
+        if self._rehearsed is not None and value in self._rehearsed:
+            return self._rehearsed[value]
+        return await asyncio.to_thread(self._kind_of, value)
+
+    def _kind_of(self, value: str) -> sniff.MediaType | None:
+        name, folder = names.split_mark(value)
+        try:
+            with (self._folders[folder] / name).open("rb") as file:
+                return sniff.kind_of(file.read(sniff.HEAD_BYTES))
+        except OSError:
+            return None
 
     async def fetch(
         self, url: str, auth: Auth | None, *, location: str, job_id: str | None = None
