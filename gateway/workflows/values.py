@@ -91,7 +91,7 @@ def refusal(problems: list[dict[str, Any]]) -> errors.InvalidParameters:
     return errors.InvalidParameters(
         f"{first['parameter']}: {first['message']}{more}.",
         location=f"input.{first['parameter']}",
-        hint=f"{first['parameter']} is {first['allowed']}." if first["allowed"] else None,
+        hint=f"Allowed: {first['allowed']}.",
         errors=problems[:_TOLD],
     )
 
@@ -103,13 +103,17 @@ def shown(value: Any) -> Any:
     if isinstance(value, str):
         text = value[:_SHOWN].encode(errors="replace").decode()
         return text if len(value) <= _SHOWN else f"{text}…"
-    if isinstance(value, int) and SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    if isinstance(value, int):
+    if isinstance(value, int) and not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
         # Thousands of digits take long to write, and Python refuses it.
         return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return _outline(value)
+
+
+def _outline(value: Any) -> str:
+    if isinstance(value, float):
+        return "NaN" if math.isnan(value) else f"{'-' if value < 0 else ''}Infinity"
     try:
         return _repr.repr(value).encode(errors="replace").decode()[:_SHOWN]
     except ValueError:
@@ -189,7 +193,7 @@ def _whole(value: Any) -> int:
         raise Wrong(f"{_told(value)} is not an integer{_unquoted(value)}")
     # JSON has one kind of number: 20.0 is an integer.
     if isinstance(value, float) and not value.is_integer():
-        raise Wrong(f"{value} is not an integer")
+        raise Wrong(f"{shown(value)} is not an integer")
     if not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
         raise Wrong("it needs more than 64 bits")
     return int(value)
@@ -202,7 +206,7 @@ def _float(parameter: Parameter, value: Any) -> float:
         raise Wrong("it needs more than 64 bits")
     number = float(value)
     if not math.isfinite(number):
-        raise Wrong(f"{number} is not a finite number")
+        raise Wrong(f"{shown(number)} is not a finite number")
     _check_range(parameter, number)
     return _chosen(parameter, number) if parameter.choices else number
 
