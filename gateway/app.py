@@ -38,6 +38,7 @@ from gateway.media.inputs import Inputs
 from gateway.media.outputs import Folders
 from gateway.media.uploads import Uploads
 from gateway.models.cache import Cache
+from gateway.models.hashes import Hashes
 from gateway.models.library import Library
 from gateway.models.links import Links
 from gateway.models.resolver import Resolver
@@ -48,7 +49,8 @@ from gateway.recycling import Limits as RecyclingLimits
 from gateway.recycling import Load, Recycling
 from gateway.runner import Runner
 from gateway.settlement import Settlement
-from gateway.shutdown import Shutdown
+from gateway.shutdown import Shutdown, come_back
+from gateway.sidecars import Sidecars
 from gateway.storage.azure_account import account_url
 from gateway.storage.download import Downloader
 from gateway.storage.fetcher import Fetcher
@@ -78,6 +80,7 @@ class Gateway:
     folders: ModelFolders
     resolver: Resolver
     preparation: Preparation
+    sidecars: Sidecars
     comfy: Comfy
     runner: Runner
     warmup: WarmUp
@@ -195,7 +198,10 @@ class Gateway:
             self.library = Library(self.providers, cache, links, self.folders.paths)
             self.preparation = Preparation(self.inputs, self.library, settings.inputs)
             self.provisioning = Provisioning(settings, self.manifest, self.library)
-            yield
+            hashes = Hashes.of(settings, links, self.folders.paths, lambda: self.comfy.occupied > 0)
+            self.sidecars = Sidecars(hashes)
+            async with self.shutdown.running(hashes.run()):
+                yield
 
     async def _open_runner(self, _: web.Application) -> AsyncIterator[None]:
         """Open what speaks to ComfyUI, and runs jobs in it."""
@@ -218,7 +224,7 @@ class Gateway:
             prepend_filenames=settings.prepend_filenames,
         )
         narration = Narration(self.live_events, self.events)
-        self.runner.narration = narration
+        self.runner.narration, self.runner.sidecars = narration, self.sidecars
         self.comfy.on_status = narration.on_status
         self.warmup = WarmUp(settings, self.fetcher, self.resolver, self.runner)
         self.comfy.on_leftovers = lambda files: recovery.cleaning(
@@ -340,6 +346,7 @@ class Gateway:
 
     async def _warm_up(self) -> None:
         await self.comfy.connect()
+        await self.sidecars.connected(Calls(self.settings.comfy_url, self.session))
         # The ComfyUI that ran them is gone: this one could not have its port else.
         await self.runner.discard_cut_off(self.store.cut_off)
         self.store.cut_off.clear()
@@ -379,19 +386,11 @@ class Gateway:
         """Say "not ready", let running jobs finish, tell the others to come back."""
         self.is_draining = True
         logger.info("draining")
-        self.waiters.give_up(_come_back, keep=self.worker.running)
+        self.waiters.give_up(come_back, keep=self.worker.running)
         self.live_events.end(keep=self.worker.running)
         await self.shutdown.wait_for(
             self.worker.drain(self.settings.drain_timeout_s), asyncio.sleep(GRACE_S)
         )
         self.background.give_up()
-        self.waiters.give_up(_come_back, keep=set())
+        self.waiters.give_up(come_back, keep=set())
         self.live_events.end(keep=set())
-
-
-def _come_back(job_id: str) -> errors.GatewayError:
-    return errors.Draining(
-        hint=f"A job with an id of its own is kept: ask for /jobs/{job_id} when it is back.",
-        retry_after=30.0,
-        id=job_id,
-    )

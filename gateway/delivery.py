@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gateway import clock, errors, metrics
+from gateway.jobs import generation
 from gateway.jobs.job import Job, Outcome, State
 from gateway.jobs.vault import Vault
-from gateway.media import convert, outputs
+from gateway.media import convert, destinations, outputs, sidecar_files
 from gateway.media.destinations import Destination
 from gateway.media.uploads import Uploads, auth_for
 from gateway.schemas import ConvertOutput, Credential
@@ -42,6 +44,8 @@ class Delivery:
         if not is_resumed and (wish or destination):
             await keep(collected)
         outcome = await self._converted_of(job, collected, wish)
+        if wish or is_resumed:
+            outcome = await asyncio.to_thread(self._with_sidecars, job, outcome)
         now = clock.now()
         metrics.deliver_seconds.observe(now - done_at)
         outcome.result["stats"] |= _times(job, done_at, now, now)
@@ -52,6 +56,58 @@ class Delivery:
         uploaded = await self._uploaded(job, outcome, destination, given)
         uploaded.result["stats"] |= _times(job, done_at, now, clock.now())
         return uploaded
+
+    # With what made it
+
+    def accompanied(self, job: Job, collected: Outcome) -> Outcome:
+        """Return outputs with their sidecars beside them, for a thread.
+
+        What is to be converted gets its sidecars later: they are of what is delivered.
+        """
+        if job.request.get("convert_output"):
+            return collected
+        return self._with_sidecars(job, collected)
+
+    def _with_sidecars(self, job: Job, outcome: Outcome) -> Outcome:
+        told = replace(job, result=outcome.result)
+        if not generation.is_told(told):
+            return outcome
+        warnings: list[str] = []
+        urls = self._urls(job, outcome)
+        entries = [
+            self._with_sidecar(told, entry, url, warnings)
+            for entry, url in zip(outcome.result["outputs"], urls, strict=True)
+        ]
+        return replace(
+            outcome,
+            result={**outcome.result, "outputs": entries},
+            # What was told before a restart is told once.
+            warnings=list(dict.fromkeys([*outcome.warnings, *warnings])),
+        )
+
+    def _urls(self, job: Job, outcome: Outcome) -> list[str | None]:
+        """Return where the outputs will be uploaded to."""
+        names = [entry["filename"] for entry in outcome.result["outputs"]]
+        destination = self._uploads.destination(job.request)
+        if destination is None:
+            return [None] * len(names)
+        return [destination.told(name) for name in destinations.names(names)]
+
+    def _with_sidecar(
+        self, job: Job, entry: dict[str, Any], url: str | None, warnings: list[str]
+    ) -> dict[str, Any]:
+        path = Path(entry["path"])
+        is_ours = entry["type"] in ("output", "temp")
+        if not is_ours or not outputs.is_of(path, job.id, job.created_at):
+            return entry
+        content = generation.sidecar(job, {**entry, "uploaded_to": url})
+        try:
+            written = sidecar_files.write(path, content)
+        except OSError as failure:
+            name, reason = sidecar_files.name_of(path.name), failure.strerror or failure
+            warnings.append(f"{name} could not be written: {reason}.")
+            return entry
+        return {**entry, "sidecar": str(written)}
 
     # Converted
 

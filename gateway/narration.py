@@ -200,8 +200,10 @@ class _Outputs:
             self._publish(key, entry)
 
     def _publish(self, key: Hashable, entry: dict[str, Any]) -> None:
-        if self._told.get(key) != entry:
-            self._told[key] = entry
+        # What stands beside a file makes it no other file.
+        shown = {name: value for name, value in entry.items() if name != "sidecar"}
+        if self._told.get(key) != shown:
+            self._told[key] = shown
             self._events.publish_output(self._job_id, entry, key=key)
 
     def close(self) -> None:

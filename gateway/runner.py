@@ -7,7 +7,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,9 @@ from gateway.jobs.vault import Vault
 from gateway.media import outputs
 from gateway.narration import Narration, Narrator
 from gateway.preparation import Preparation
+from gateway.sidecars import Sidecars
 from gateway.webhooks.system import Silence
 
-#: A node may report a file that was there before: it is deleted only when it is as new as the job.
-_CLOCK_SKEW_S = 60.0
 _RECENT_S = 86400.0
 
 
@@ -71,6 +70,8 @@ class Runner:
         self._prepend = prepend_filenames
         #: Who tells of jobs while they run.
         self.narration = Narration(Events(), Silence())
+        #: Who knows what made an output.
+        self.sidecars = Sidecars()
         #: ComfyUI is done with a job, however that went.
         self.on_executed: Callable[[], None] = lambda: None
 
@@ -90,7 +91,7 @@ class Runner:
         if job.result:
             # The GPU had done its part before the gateway was stopped: nothing is fetched for it.
             await preparing
-            return await self._delivery.run(job, _resumed(job), clock.now(), callbacks.delivering)
+            return await self._deliver(job, _resumed(job), clock.now(), callbacks)
         claimed_at = clock.now()
         metrics.queue_seconds.observe(claimed_at - job.created_at)
         prepared = await preparing
@@ -112,7 +113,7 @@ class Runner:
         done_at = clock.now()
         metrics.execute_seconds.observe(done_at - sent_at)
         try:
-            collected = await self._collect(job, workflow, execution)
+            collected = await asyncio.to_thread(self._collected, job, workflow, execution)
         except errors.OutputMissing:
             await self.discard_leftovers(execution.files)
             raise
@@ -122,7 +123,15 @@ class Runner:
             "preprocess_time": _ms(prepared.seconds),
             "comfy_round_trip_time": _ms(done_at - sent_at),
         }
-        return await self._delivery.run(job, collected, done_at, callbacks.delivering)
+        return await self._deliver(job, collected, done_at, callbacks)
+
+    async def _deliver(
+        self, job: Job, collected: Outcome, done_at: float, callbacks: Callbacks
+    ) -> Outcome:
+        try:
+            return await self._delivery.run(job, collected, done_at, callbacks.delivering)
+        finally:
+            self.sidecars.run_over(collected.result)
 
     async def prepare(self, job: Job) -> Prepared:
         """Fetch what the graph names by URL, all at a time."""
@@ -167,12 +176,17 @@ class Runner:
         anew = graph.run_anew(workflow, str(uuid.uuid4()), self._comfy.catalog.output_classes)
         return await self._recovery.run(anew, once)
 
-    async def _collect(self, job: Job, workflow: graph.Graph, execution: Execution) -> Outcome:
-        found = await asyncio.to_thread(self._described, execution.files)
+    def _collected(self, job: Job, workflow: graph.Graph, execution: Execution) -> Outcome:
+        """Return what a run has made; it touches the disk, all at once."""
+        outcome = self._outcome(job, workflow, execution)
+        outcome.result.update(self.sidecars.origin(job, workflow, outcome.result["outputs"]))
+        return self._delivery.accompanied(job, outcome)
+
+    def _outcome(self, job: Job, workflow: graph.Graph, execution: Execution) -> Outcome:
         duration = execution.end - execution.start
         starts = {node: {"start": at} for node, at in execution.node_starts.items()}
         result = {
-            "outputs": found,
+            "outputs": [self._entry(index, ref) for index, ref in enumerate(execution.files)],
             "texts": [{"node_id": node, "text": text} for node, text in execution.texts],
             "execution_cached": execution.cached,
             "node_errors": execution.node_errors,
@@ -195,9 +209,6 @@ class Runner:
             execution.start / 1000,
         )
 
-    def _described(self, files: list[FileRef]) -> list[dict[str, Any]]:
-        return [self._entry(index, ref) for index, ref in enumerate(files)]
-
     def _entry(self, index: int | None, ref: FileRef) -> dict[str, Any]:
         """Describe an output, without an index when it has none yet; it touches the disk."""
         path = self._locate(ref)
@@ -215,13 +226,13 @@ class Runner:
         entries = [
             entry for entry in job.result.get("outputs", []) if entry["type"] in ("output", "temp")
         ]
-        paths = [
-            Path(path) for entry in entries for path in (entry["path"], entry.get("source")) if path
-        ]
+        names = ("path", "source", "sidecar")
+        paths = [Path(entry[name]) for entry in entries for name in names if entry.get(name)]
         await asyncio.to_thread(self._remove, paths, job.id, job.created_at)
 
     def _remove(self, paths: list[Path], job_id: str, since: float) -> None:
-        own = [path for path in paths if job_id in str(path) or _is_newer(path, since)]
+        # A node may report a file that was there before: only what is the job's own goes.
+        own = [path for path in paths if outputs.is_of(path, job_id, since)]
         outputs.remove(own, [*self._folders.roots, self._delivery.converted])
 
     async def discard_leftovers(self, files: list[FileRef]) -> None:
@@ -253,7 +264,7 @@ class Runner:
         """Run a graph whose outputs nobody wants; raises as `run` does."""
         job = Job(
             id=f"warmup-{uuid.uuid4().hex[:12]}",
-            request={},
+            request={"metadata": False},
             graph=workflow,
             models=models,
             fingerprint="",
@@ -270,15 +281,8 @@ class Runner:
         workflow = self._bind(job, graph.with_inputs(prepared, names))
         callbacks = Callbacks(lambda _: None, lambda: None, _nothing)
         execution = await self._execute(job, workflow, callbacks, Observer())
-        await self.discard(_replaced(job, await self._collect(job, workflow, execution)))
-
-
-def _is_newer(path: Path, since: float) -> bool:
-    # The folder may be a network disk whose clock is not ours.
-    try:
-        return path.stat().st_mtime >= since - _CLOCK_SKEW_S
-    except OSError:
-        return False
+        made = await asyncio.to_thread(self._collected, job, workflow, execution)
+        await self.discard(replace(job, result=made.result))
 
 
 def _is_repeated(execution: Execution, ends: frozenset[str]) -> bool:
@@ -289,17 +293,6 @@ def _is_repeated(execution: Execution, ends: frozenset[str]) -> bool:
 def _resumed(job: Job) -> Outcome:
     return Outcome(
         State.DELIVERING, job.graph, job.result, job.warnings, job.prompt_id, job.started_at
-    )
-
-
-def _replaced(job: Job, outcome: Outcome) -> Job:
-    return Job(
-        id=job.id,
-        request={},
-        graph=job.graph,
-        fingerprint="",
-        created_at=job.created_at,
-        result=outcome.result,
     )
 
 

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-from gateway import metrics
+from gateway import errors, metrics
 from gateway.log import logger
 
 
@@ -58,3 +58,12 @@ class Shutdown:
         for task in (work, hurry):
             task.cancel()
         await asyncio.gather(work, hurry, return_exceptions=True)
+
+
+def come_back(job_id: str) -> errors.GatewayError:
+    """Return what those are told who wait for a job of a gateway that stops."""
+    return errors.Draining(
+        hint=f"A job with an id of its own is kept: ask for /jobs/{job_id} when it is back.",
+        retry_after=30.0,
+        id=job_id,
+    )

@@ -152,7 +152,7 @@ def image(entry: dict[str, Any], encode: Callable[[Any], bytes]) -> list[bytes |
 
 def public_output(job_id: str, entry: dict[str, Any]) -> dict[str, Any]:
     """Return an output as callers see it: no path of the host, and where to get it."""
-    hidden = ("path", "source")
+    hidden = ("path", "source", "sidecar")
     shown = {key: value for key, value in entry.items() if key not in hidden and value is not None}
     if "index" not in entry:
         # While the job runs: outputs of other nodes may come to stand before it.

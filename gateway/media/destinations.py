@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
+from gateway.media import sidecar_files
 from gateway.schemas import (
     UPLOADS,
     AzureBlobUpload,
@@ -138,6 +139,12 @@ def names(filenames: Iterable[str]) -> list[str]:
         used.add(name)
         found.append(name)
     return found
+
+
+def sidecar_names(delivered: Sequence[str]) -> list[str]:
+    """Return what the sidecars of files are called; `delivered` are names that all differ."""
+    wanted = map(sidecar_files.name_of, delivered)
+    return names([*delivered, *wanted])[len(delivered) :]
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -19,6 +19,7 @@ _FLAGS = {
     "temp": "--temp-directory",
 }
 _SHOWN = 200
+_CLOCK_SKEW_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,20 @@ def _described(path: Path) -> Described:
     mime = kind.mime if kind else mimetypes.guess_type(path.name)[0]
     width, height = size or (None, None)
     return Described(mime or "application/octet-stream", path.stat().st_size, width, height)
+
+
+def is_of(path: Path, job_id: str, since: float) -> bool:
+    """Whether a job made a file that one of its nodes reported: it bears its id, or is as new.
+
+    `since` is when the job came, seconds since 1970. It touches the disk.
+    """
+    if job_id in str(path):
+        return True
+    # The folder may be a network disk whose clock is not ours.
+    try:
+        return path.stat().st_mtime >= since - _CLOCK_SKEW_S
+    except OSError:
+        return False
 
 
 def saved_under(root: Path, prefix: str) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from gateway import errors, metrics
-from gateway.media import destinations
+from gateway.media import destinations, sidecar_files
 from gateway.media.destinations import Destination
 from gateway.schemas import Auth, Credential
 from gateway.storage import credentials
@@ -74,6 +75,8 @@ class _Sending:
     size: int
     destination: Destination
     auth: Auth | None
+    #: It stands beside an output, and tells what made it.
+    is_sidecar: bool = False
 
     @property
     def url(self) -> str:
@@ -126,7 +129,8 @@ class Uploads:
     ) -> Uploaded:
         """Send the files of a job; raises UploadFailed, for the first that does not arrive.
 
-        `entries` are outputs: {filename, path, content_type, size}.
+        `entries` are outputs: {filename, path, content_type, size, sidecar?}. A sidecar goes
+        beside its output; one that does not arrive is a warning.
         """
         names = destinations.names(entry["filename"] for entry in entries)
         files = [
@@ -140,10 +144,12 @@ class Uploads:
             )
             for entry, name in zip(entries, names, strict=True)
         ]
+        sidecars = await asyncio.to_thread(_sidecars, entries, files, given)
         room = asyncio.Semaphore(PARALLEL)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._latest(one, room)) for one in files]
+                tasks += [group.create_task(self._beside(one, room)) for one in sidecars]
         except BaseExceptionGroup as failures:
             # One reason is answered: the first that failed, which is what cancelled the others.
             raise failures.exceptions[0] from None
@@ -151,6 +157,15 @@ class Uploads:
         links, refused = await self._presigned(destination, files)
         told = [warning for warning in (*warnings, refused) if warning is not None]
         return Uploaded([one.told for one in files], links, told)
+
+    async def _beside(self, sidecar: _Sending, room: asyncio.Semaphore) -> str | None:
+        """Send a sidecar; return as a warning that it does not arrive."""
+        try:
+            # That another took its place is told of its output.
+            await self._latest(sidecar, room)
+        except errors.UploadFailed as failure:
+            return failure.message
+        return None
 
     async def _latest(self, file: _Sending, room: asyncio.Semaphore) -> str | None:
         """Send a file unless a later upload to its URL comes; return that as a warning."""
@@ -194,6 +209,8 @@ class Uploads:
                 url=file.told,
             ) from failure
         metrics.upload_bytes_total.labels(provider.name).inc(file.size)
+        if file.is_sidecar:
+            return
         data = {
             "url": file.told,
             "local_path": str(file.path),
@@ -225,6 +242,24 @@ class Uploads:
                 # The files are where they were wanted: a link less does not undo that.
                 return None, f"No link to {file.told} could be made: {failure.verdict.reason}."
         return links, None
+
+
+def _sidecars(
+    entries: Sequence[Mapping[str, Any]], files: Sequence[_Sending], given: Sequence[Credential]
+) -> list[_Sending]:
+    """Return the sidecars of outputs, which lie beside them there too; it touches the disk."""
+    found = []
+    names = destinations.sidecar_names([file.name for file in files])
+    for entry, file, name in zip(entries, files, names, strict=True):
+        path = entry.get("sidecar")
+        if path is None:
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            size, kind = Path(path).stat().st_size, sidecar_files.CONTENT_TYPE
+            auth = auth_for(file.destination, name, given)
+            sending = _Sending(Path(path), name, kind, size, file.destination, auth, True)
+            found.append(sending)
+    return found
 
 
 def _missing(provider: Provider, url: str, auth: Auth | None) -> str | None:

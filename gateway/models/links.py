@@ -97,6 +97,15 @@ class Links:
                 return identity == (device, inode)
         return False
 
+    def find(self, folder: str, name: str) -> Path | None:
+        """Return where ComfyUI finds a file or a folder; None for what is not there."""
+        try:
+            _check(folder, name)
+        except (errors.InvalidInput, errors.UnknownModelType):
+            return None
+        places = (self._private(folder, name), *self._shared(folder, name))
+        return next((path for path in places if _identity(path) is not None), None)
+
     def places(self, target: Path) -> list[str]:
         """Return where ComfyUI sees a cached file, as folder/name, as far as is known."""
         with self._lock:
