@@ -26,6 +26,7 @@ class Refused(CommandFailed):
         """`body` is an error answer of the gateway, or whatever else was there instead."""
         self.status = status
         self.code = body.get("code")
+        self.body = body
         error = body.get("error")
         message = error if isinstance(error, str) else f"The gateway answered {status}."
         super().__init__(message, hint=body.get("hint") or _hint(status, body))

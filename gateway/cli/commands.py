@@ -10,6 +10,7 @@ import typer
 from gateway.cli import check as checking
 from gateway.cli import settings as setting
 from gateway.cli import workflow_file
+from gateway.cli.generate_command import generate
 from gateway.cli.job_commands import jobs_app
 from gateway.cli.model_commands import cache_app, models_app
 from gateway.cli.options import PLAIN, WorkflowArgument
@@ -24,6 +25,7 @@ app = typer.Typer(
     **PLAIN,
 )
 app.command()(submit)
+app.command()(generate)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")

@@ -12,6 +12,14 @@ PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": F
 UrlOption = Annotated[
     str, typer.Option("--url", envvar="GATEWAY_URL", help="Address of the gateway.")
 ]
+LocalUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="GATEWAY_URL",
+        help="Address of the gateway; one is started where none runs on this machine.",
+    ),
+]
 KeyOption = Annotated[
     str | None,
     typer.Option("--key", envvar="GATEWAY_API_KEY", help="API key, where it asks for one."),

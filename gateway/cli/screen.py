@@ -53,6 +53,11 @@ def show_notes(notes: Sequence[str]) -> None:
     sys.stderr.writelines(f"note: {note}\n" for note in notes)
 
 
+def show_changes(changes: Sequence[str]) -> None:
+    """Print what was changed on standard error."""
+    sys.stderr.writelines(f"changed: {change}\n" for change in changes)
+
+
 def told(problem: errors.GatewayError) -> str:
     """Return a problem as the reader of `gateway check` gets it."""
     where = f"\n  at: {problem.location}" if problem.location else ""

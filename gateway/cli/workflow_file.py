@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pybase64
 
 from gateway import graph
 from gateway.cli.failure import CommandFailed
+
+#: What describes a workflow in its own file; ComfyUI knows nothing of it.
+METADATA = "_workflow_metadata"
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,25 @@ def read(path: Path) -> WorkflowFile:
         raise CommandFailed(
             f"{path} holds no workflow.", hint="Export it with Workflow > Export (API)."
         )
+    found.pop(METADATA, None)
     wrapped = isinstance(found.get("prompt"), dict) and "class_type" not in found["prompt"]
     fields = {key: value for key, value in found.items() if key != "prompt"} if wrapped else {}
-    return WorkflowFile(graph.check_shape(found["prompt"] if wrapped else found), fields)
+    workflow = found["prompt"] if wrapped else found
+    if wrapped:
+        workflow.pop(METADATA, None)
+    return WorkflowFile(graph.check_shape(workflow), fields)
 
 
 def with_values(workflow: graph.Graph, assignments: list[str]) -> tuple[graph.Graph, list[str]]:
     """Return the graph with every NODE.INPUT=VALUE in it, and what looks like a slip."""
+    edits, notes = edits_of(workflow, assignments)
+    return graph.with_inputs(workflow, edits), notes
+
+
+def edits_of(
+    workflow: graph.Graph, assignments: Sequence[str]
+) -> tuple[dict[tuple[str, str], Any], list[str]]:
+    """Return what every NODE.INPUT=VALUE writes, and what looks like a slip."""
     edits: dict[tuple[str, str], Any] = {}
     notes = []
     for assignment in assignments:
@@ -54,7 +70,7 @@ def with_values(workflow: graph.Graph, assignments: list[str]) -> tuple[graph.Gr
             have = ", ".join(inputs) or "none"
             notes.append(f"{_called(workflow, node_id)} has no input {name!r} yet; it has: {have}.")
         edits[node_id, name] = _value(text, inputs.get(name))
-    return graph.with_inputs(workflow, edits), notes
+    return edits, notes
 
 
 def _parsed(workflow: graph.Graph, assignment: str) -> tuple[str, str, str]:
@@ -82,19 +98,31 @@ def _value(text: str, current: Any) -> Any:
 
 def with_images(workflow: graph.Graph, images: list[str]) -> graph.Graph:
     """Return the graph with every FILE, URL or NODE=FILE in its media input."""
+    places = image_places(workflow, images, "--image")
+    return graph.with_inputs(
+        workflow, {place: _content(source) for place, source in places.items()}
+    )
+
+
+def image_places(
+    workflow: graph.Graph, images: Sequence[str], option: str
+) -> dict[tuple[str, str], str]:
+    """Return which input each FILE, URL or NODE=FILE is for; raises CommandFailed."""
     inputs: dict[str, str] = {}
     for ref in graph.media_refs(workflow):
         inputs.setdefault(ref.node_id, ref.name)
-    edits: dict[tuple[str, str], Any] = {}
+    places: dict[tuple[str, str], str] = {}
     for image in images:
-        node_id, source = _target(workflow, inputs, image)
-        if (node_id, inputs[node_id]) in edits:
+        node_id, source = _target(workflow, inputs, image, option)
+        if (node_id, inputs[node_id]) in places:
             raise CommandFailed(f"{_called(workflow, node_id)} was given two images.")
-        edits[node_id, inputs[node_id]] = _content(source)
-    return graph.with_inputs(workflow, edits)
+        places[node_id, inputs[node_id]] = source
+    return places
 
 
-def _target(workflow: graph.Graph, inputs: dict[str, str], image: str) -> tuple[str, str]:
+def _target(
+    workflow: graph.Graph, inputs: dict[str, str], image: str, option: str
+) -> tuple[str, str]:
     node_id, equals, source = image.partition("=")
     if equals and node_id in inputs:
         return node_id, source
@@ -108,7 +136,7 @@ def _target(workflow: graph.Graph, inputs: dict[str, str], image: str) -> tuple[
         called = ", ".join(_called(workflow, node_id) for node_id in inputs)
         raise CommandFailed(
             f"Several nodes take an image: {called}.",
-            hint=f"Say which: --image {next(iter(inputs))}={image}",
+            hint=f"Say which: {option} {next(iter(inputs))}={image}",
         )
     return next(iter(inputs)), image
 

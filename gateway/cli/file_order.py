@@ -1,0 +1,76 @@
+"""A workflow file as the flags want it: written where its samplers and loaders keep such values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gateway import graph
+from gateway.cli import picture, presets, workflow_file
+from gateway.cli.client import Client
+from gateway.cli.failure import CommandFailed
+from gateway.cli.flags import OPTIONS, Flags
+from gateway.cli.order import Order, changes
+from gateway.workflows import samplers
+
+Edits = dict[tuple[str, str], Any]
+
+
+async def of(client: Client, path: Path, flags: Flags) -> Order:
+    """Return the request that runs a file; raises CommandFailed for flags that have no place."""
+    file = workflow_file.read(path)
+    fields = {**file.fields, **flags.fields}
+    given, notes = workflow_file.edits_of(file.workflow, flags.values)
+    edits: Edits = {**settings_edits(file.workflow, flags.settings), **given}
+    places = workflow_file.image_places(file.workflow, flags.images, "--input-image")
+    for place, source in places.items():
+        edits[place] = await picture.content(source, flags.frame)
+    edits, fields = await _with_preset(client, file.workflow, edits, fields)
+    return Order(
+        path="/prompt",
+        body={**fields, "prompt": graph.with_inputs(file.workflow, edits)},
+        workflow=str(path),
+        input={
+            **flags.settings,
+            **{f"{node}.{name}": value for (node, name), value in given.items()},
+        },
+        changes=changes(file.workflow, edits),
+        notes=notes,
+    )
+
+
+def settings_edits(workflow: graph.Graph, settings: Mapping[str, Any]) -> Edits:
+    """Return what to write for the flags; raises CommandFailed for those that have no place."""
+    edits, missing = samplers.edits(workflow, settings)
+    if missing:
+        raise CommandFailed(_unplaced(workflow, missing), hint=_HINT)
+    return {(node_id, name): value for (node_id, name), value in edits.items()}
+
+
+_HINT = "Write it where it belongs: --set NODE.INPUT=VALUE."
+
+
+def _unplaced(workflow: graph.Graph, missing: Sequence[str]) -> str:
+    options = ", ".join(OPTIONS[name] for name in missing)
+    if not samplers.samplers(workflow):
+        return f"The workflow has no sampler that {options} could be for."
+    return f"No sampler of the workflow tells where {options} belongs."
+
+
+async def _with_preset(
+    client: Client, workflow: graph.Graph, edits: Edits, fields: dict[str, Any]
+) -> tuple[Edits, dict[str, Any]]:
+    """Return what to write, and the fields, where a preset would undo what a flag says.
+
+    The gateway applies a preset to the graph it is sent: it cannot know what was a flag.
+    """
+    name = fields.get("preset")
+    if name is None or not edits:
+        return edits, fields
+    settings = await presets.settings(client, name)
+    written, _ = samplers.edits(graph.with_inputs(workflow, edits), settings)
+    if edits.keys().isdisjoint(written):
+        return edits, fields
+    kept = {(place.node_id, place.name): value for place, value in written.items()}
+    return {**kept, **edits}, {key: value for key, value in fields.items() if key != "preset"}

@@ -1,0 +1,34 @@
+"""The presets and LoRAs that a gateway knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.cli.client import Client
+
+
+async def settings(client: Client, name: str) -> dict[str, Any]:
+    """Return what a preset sets; nothing for one that the gateway will refuse."""
+    found = (await client.ask("GET", "/presets"))["presets"]
+    preset = found.get(name) or {}
+    return dict(preset)
+
+
+COLUMNS = ("PRESET", "STEPS", "CFG", "SAMPLER", "SCHEDULER", "DENOISE", "SIZE")
+
+
+def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return the presets as lines of a table, as COLUMNS has it."""
+    return [_row(name, preset) for name, preset in found["presets"].items()]
+
+
+def _row(name: str, preset: dict[str, Any]) -> tuple[str, ...]:
+    told = [preset.get(key) for key in ("steps", "cfg", "sampler", "scheduler", "denoise")]
+    width, height = preset.get("width"), preset.get("height")
+    size = f"{width or '?'}x{height or '?'}" if width or height else ""
+    return (name, *("" if value is None else str(value) for value in told), size)
+
+
+def loras(found: dict[str, Any]) -> list[str]:
+    """Return the names of the LoRAs, a line each."""
+    return [one if isinstance(one, str) else str(one["name"]) for one in found["loras"]]
