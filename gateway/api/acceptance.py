@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -65,21 +66,16 @@ def _check_same(job: Job, asked: Asked) -> None:
 async def _accept(parts: Parts, asked: Asked, job_id: str, respond_async: bool) -> Job:
     """Check a new request, and make it ours."""
     await _check_room(parts, asked.owner)
-    _check_options(asked.request)
-    _check_webhooks(parts, asked.request)
-    fields, own = _check_destination(parts, asked)
-    drawn = await asked.draw(parts)
-    with _told_of_the_request(drawn):
-        graph.check_prefixes(drawn.workflow, job_id)
-        admitted = await admission.admit(parts, drawn.workflow)
-    credentials = [*asked.request.credentials, *admitted.credentials, *own]
+    prepared = await _prepare(parts, asked, job_id)
+    drawn, admitted = prepared.drawn, prepared.admitted
+    credentials = [*asked.request.credentials, *admitted.credentials, *prepared.own]
     secrets = Secrets(credentials, asked.request.extra_data)
     timeout = asked.request.timeout
     held = {*admitted.made, *parts.inputs.named_in(admitted.workflow)}
     job = Job(
         id=job_id,
         request={
-            **{key: value for key, value in fields.items() if key not in _NOT_ECHOED},
+            **{key: value for key, value in prepared.fields.items() if key not in _NOT_ECHOED},
             **drawn.echo(admitted.workflow),
         },
         graph=admitted.workflow,
@@ -104,6 +100,42 @@ async def _accept(parts: Parts, asked: Asked, job_id: str, respond_async: bool) 
         raise
     _check_same(stored, asked)
     return stored
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A request that may become a job."""
+
+    drawn: Drawn
+    admitted: admission.Admitted
+    #: The request's fields, and the credentials that stood in them.
+    fields: dict[str, Any]
+    own: list[Credential]
+
+
+async def _prepare(parts: Parts, asked: Asked, job_id: str) -> _Prepared:
+    """Check all that a request says."""
+    _check_options(asked.request)
+    _check_webhooks(parts, asked.request)
+    fields, own = _check_destination(parts, asked)
+    drawn = await asked.draw(parts)
+    with _told_of_the_request(drawn):
+        graph.check_prefixes(drawn.workflow, job_id)
+        admitted = await admission.admit(parts, drawn.workflow)
+    return _Prepared(drawn, admitted, fields, own)
+
+
+async def rehearse(parts: Parts, asked: Asked) -> dict[str, Any]:
+    """Return the graph that would run, and what makes it differ from its file; runs nothing."""
+    _check_standing(parts)
+    prepared = await _prepare(parts, asked, asked.request.id or "")
+    drawn, admitted = prepared.drawn, prepared.admitted
+    return {
+        **drawn.echo(admitted.workflow),
+        "prompt": admitted.workflow,
+        "changes": drawn.changes,
+        "warnings": [*asked.warnings, *drawn.warnings],
+    }
 
 
 @contextlib.contextmanager
@@ -190,8 +222,12 @@ def _echo(asked: Asked) -> dict[str, Any]:
 
 async def _check_room(parts: Parts, owner: str | None) -> None:
     """Refuse before anything is done for the request; `put` looks once more."""
+    _check_standing(parts)
+    await parts.store.check_room(owner)
+
+
+def _check_standing(parts: Parts) -> None:
     standing = parts.health.standing()
     if not standing.accepts:
         kind = errors.Draining if standing.reason == "draining" else errors.NotReady
         raise kind(standing.detail, retry_after=standing.retry_after, reason=standing.reason)
-    await parts.store.check_room(owner)

@@ -12,6 +12,7 @@ import orjson
 from aiohttp import web
 
 from gateway import errors, metrics
+from gateway.api import raw_format
 from gateway.jobs import answer
 from gateway.jobs.job import Job
 
@@ -20,7 +21,11 @@ _BOUNDARY = re.compile(rb"[^A-Za-z0-9]")
 
 
 async def respond(request: web.Request, job: Job) -> web.StreamResponse:
-    """Return a job that succeeded as `Accept` asks: JSON unless it names raw types."""
+    """Return a job that succeeded as `format` or `Accept` asks: JSON unless they name raw types."""
+    form = raw_format.asked_for(request)
+    if form is not None:
+        is_json = form == raw_format.JSON
+        return await (_json(request, job) if is_json else _one(request, job, form))
     wanted = accepted_types(request.headers.get("Accept", ""))
     outputs = job.result["outputs"]
     if not wanted:
@@ -30,11 +35,27 @@ async def respond(request: web.Request, job: Job) -> web.StreamResponse:
     entry = next((found for found in outputs if _matches(found, wanted)), None)
     if entry is None:
         raise _not_acceptable(job, wanted)
+    return await _sent(request, job, entry)
+
+
+async def _sent(request: web.Request, job: Job, entry: dict[str, Any]) -> web.StreamResponse:
     response = _file(job, entry)
     # Sent here and now: when this returns, the job's files may go.
     response.headers.update(_headers(job))
     await response.prepare(request)
     return response
+
+
+async def _one(request: web.Request, job: Job, form: str) -> web.StreamResponse:
+    """Return the first picture in a format: the file itself where it is of that type already."""
+    entry = raw_format.picture_of(job, form)
+    if entry["content_type"] == raw_format.mime(form):
+        return await _sent(request, job, entry)
+    await _check_files(job, [entry])
+    raw = await raw_format.converted(job, entry, form)
+    name = f"{Path(entry['filename']).stem}.{form}"
+    headers = {**_headers(job), **_disposition({"filename": name})}
+    return web.Response(body=raw, content_type=raw_format.mime(form), headers=headers)
 
 
 def accepted_types(accept: str) -> list[str]:
@@ -109,16 +130,23 @@ def _file(job: Job, entry: dict[str, Any]) -> web.FileResponse:
 
 
 def output(job: Job, name: str) -> web.FileResponse:
-    """Return one file, with ranges; `name` is its index, or index-name."""
+    """Return one file, with ranges; raises as `entry_of`."""
+    return _file(job, entry_of(job, name))
+
+
+def entry_of(job: Job, name: str) -> dict[str, Any]:
+    """Return one output; `name` is its index, or index-name. Raises OutputNotFound."""
     index = name.partition("-")[0]
     entries = job.result.get("outputs", [])
-    entry = next((found for found in entries if str(found["index"]) == index), None)
+    entry: dict[str, Any] | None = next(
+        (found for found in entries if str(found["index"]) == index), None
+    )
     if entry is None:
         raise errors.OutputNotFound(
             f"Job {job.id} has {len(entries)} outputs, counted from 0; {name[:100]!r} is not one.",
             id=job.id,
         )
-    return _file(job, entry)
+    return entry
 
 
 async def _multipart(

@@ -8,7 +8,7 @@ import uuid
 from aiohttp import web
 
 from gateway import errors, graph
-from gateway.api import acceptance, asked, pictures
+from gateway.api import acceptance, asked, pictures, raw_format, rehearsal
 from gateway.api.asked import Asked, Drawn
 from gateway.api.middleware import json_response
 from gateway.api.parts import PARTS, Parts
@@ -33,10 +33,16 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
 
 
 async def respond(request: web.Request, wanted: Asked) -> web.StreamResponse:
-    """Accept a request for a job, and answer: 202 at once, or how the job ended."""
-    parts = request.app[PARTS]
+    """Accept a request for a job, and answer: 202 at once, or how the job ended.
+
+    A rehearsal is answered with the graph that would have run.
+    """
+    parts = rehearsal.parts_of(request)
     is_preferred = _prefers_async(request)
     respond_async = is_preferred or wanted.request.is_async
+    raw_format.check(request, wanted.request, respond_async=respond_async)
+    if rehearsal.is_asked(request):
+        return json_response(await acceptance.rehearse(parts, wanted))
     job_id = wanted.request.id or str(uuid.uuid4())
     async with parts.waiters.expect(job_id) as over:
         job = await acceptance.accept_or_join(parts, wanted, job_id, respond_async)
