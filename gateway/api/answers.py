@@ -32,6 +32,51 @@ class Output(BaseModel):
     uploaded_to: str | None = Field(None, description="Where it was uploaded to.")
 
 
+class UsedLora(BaseModel):
+    """A LoRA as it was applied."""
+
+    name: str
+    strength: float | None = None
+    strength_clip: float | None = None
+
+
+class UsedModel(BaseModel):
+    """A model that an output was made with."""
+
+    folder: str
+    name: str
+    sha256: str | None = Field(None, description="Of its file; null while it was not reckoned.")
+
+
+class Sidecar(BaseModel):
+    """What made an output, told from the graph that ran; null is what the graph does not tell."""
+
+    timestamp: str | None = Field(description="When ComfyUI was done with it, ISO 8601.")
+    job_id: str
+    workflow: str | None = Field(description="Name of the workflow that the request named.")
+    prompt: str | None
+    negative_prompt: str | None
+    seed: int | None
+    steps: int | None
+    cfg: float | None
+    sampler: str | None
+    scheduler: str | None
+    denoise: float | None
+    loras: list[UsedLora] = Field(description="In the order they were applied.")
+    preset: str | None
+    validation_score: float | None
+    url: str = Field(description="Where it was uploaded to, else its address here.")
+    filename: str
+    node_id: str
+    index: int
+    width: int | None
+    height: int | None
+    models: list[UsedModel]
+    duration: float | None = Field(description="Seconds that ComfyUI took for the whole graph.")
+    gateway_version: str | None
+    comfyui_version: str | None
+
+
 class Text(BaseModel):
     """A text that a job produced."""
 
@@ -148,7 +193,7 @@ class JobAnswer(BaseModel):
     position: int | None = None
     estimate: Estimate | None = Field(None, description="While it is queued, once known.")
     priority: int
-    metadata: dict[str, Any] | None = None
+    metadata: dict[str, Any] | Literal[False] | None = None
     created_at: str
     started_at: str | None = None
     finished_at: str | None = None

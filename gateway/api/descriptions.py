@@ -151,6 +151,11 @@ OPERATIONS: dict[tuple[str, str], Told] = {
         parameters=[("Range", "header", "string", "A part of the file: `bytes=0-1023`.")],
         description="`name` is the output's `index`; `0-name.png` means the same as `0`.",
     ),
+    ("GET", "/jobs/{id}/outputs/{name}/metadata"): Told(
+        {200: answers.Sidecar},
+        (*_UNKNOWN, errors.OutputNotFound),
+        description="What stands in `<file>.json` beside the output, also when both are gone.",
+    ),
     ("GET", "/models"): Told({200: model_schemas.ModelList}, (errors.NotReady,), tag="models"),
     ("POST", "/download"): Told(
         {200: model_schemas.DownloadAnswer, 202: model_schemas.DownloadAnswer},

@@ -13,7 +13,7 @@ from gateway import errors
 from gateway.api import paging, pictures
 from gateway.api.middleware import json_response
 from gateway.api.parts import PARTS, Parts
-from gateway.jobs import answer
+from gateway.jobs import answer, generation
 from gateway.jobs.job import Job, State
 from gateway.schemas import InterruptRequest, invalid_request
 
@@ -44,6 +44,20 @@ async def get_output(request: web.Request) -> web.StreamResponse:
         # ComfyUI has not finished, and some of its files are there.
         job = replace(job, result={"outputs": request.app[PARTS].events.outputs(job.id)})
     return pictures.output(job, request.match_info["name"])
+
+
+async def get_output_metadata(request: web.Request) -> web.Response:
+    """Return what made an output: its sidecar."""
+    job = await _job(request)
+    entry = pictures.entry_of(job, request.match_info["name"])
+    if not generation.is_told(job):
+        is_off = job.request.get("metadata") is False
+        raise errors.OutputNotFound(
+            f"Job {job.id} has no sidecars: "
+            + ("it was sent with metadata: false." if is_off else "an earlier release ran it."),
+            id=job.id,
+        )
+    return json_response(generation.sidecar(job, entry))
 
 
 async def cancel_job(request: web.Request) -> web.Response:

@@ -28,6 +28,7 @@ TABLE = (
     Route("POST", "/jobs/{id}/cancel", jobs.cancel_job),
     Route("GET", "/jobs/{id}/events", events.get_events),
     Route("GET", "/jobs/{id}/outputs/{name}", jobs.get_output),
+    Route("GET", "/jobs/{id}/outputs/{name}/metadata", jobs.get_output_metadata),
     Route("GET", "/models", models.list_models),
     Route("POST", "/download", models.post_download),
     Route("GET", "/downloads", models.list_downloads),
