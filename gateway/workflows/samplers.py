@@ -1,58 +1,159 @@
-"""The samplers of a graph, and where each of their settings stands; pure.
+"""The samplers of a graph, read and written in a sampler's words; pure.
 
-One reading for all who speak of a graph in a sampler's words: presets and overrides write there,
-sidecars read there, a manifest is proposed from it.
+One reading for all who speak of a graph in these words: presets and overrides write there, sidecars
+read there, a manifest is proposed from it.
+
+A setting behind a link is read at the end of the link. It is written there too, where the constant
+feeds nothing but this setting; else the link is replaced by the value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from gateway import graph
+from gateway.workflows.links import Place, Wires
+from gateway.workflows.sampler_nodes import SETTINGS, TEXTS, Sampler, samplers
 
-#: What a sampler is told, by the words that presets, sidecars and the command line use.
-SETTINGS = (
-    "seed",
-    "steps",
-    "cfg",
-    "sampler",
-    "scheduler",
-    "denoise",
-    "prompt",
-    "negative_prompt",
-    "width",
-    "height",
-)
+__all__ = ["SETTINGS", "Place", "Sampler", "edits", "samplers", "values", "writable"]
 
-
-class Place(NamedTuple):
-    """An input that holds a value: the key of `graph.with_inputs`."""
-
-    node_id: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """A node that samples, and where its settings stand in the graph."""
-
-    node_id: str
-    #: Setting -> the inputs that hold it; a setting that the graph does not tell is not there.
-    places: Mapping[str, tuple[Place, ...]]
-
-
-def samplers(workflow: graph.Graph) -> list[Sampler]:
-    """Return every sampler, in the order of the graph."""
-    return []
+SIZES = ("width", "height")
+#: Latents are a multiple of this, in pixels.
+_GRAIN = 8
 
 
 def values(workflow: graph.Graph, sampler: Sampler) -> dict[str, Any]:
-    """Return what a sampler is told, by setting."""
-    return {}
+    """Return what a sampler is told, by setting.
+
+    A setting that is computed while the graph runs is not there.
+    """
+    wires = Wires(workflow)
+    told: dict[str, Any] = dict(sampler.fixed)
+    for name, places in sampler.places.items():
+        if name in TEXTS:
+            parts = [text for place in places if (text := wires.text(place)) is not None]
+            value: Any = "\n".join(dict.fromkeys(parts)) if parts else None
+        else:
+            value = _KINDS[name](wires.value(places[0]))
+        if value is not None:
+            told[name] = value
+    return {name: told[name] for name in SETTINGS if name in told}
+
+
+def _number(value: Any) -> float | None:
+    """Return a number as ComfyUI reads it, which takes "7.5" for one."""
+    try:
+        found = float(value) if isinstance(value, int | float | str) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, int):
+        return int(value)
+    found = _number(value)
+    return None if found is None else int(found)
+
+
+def _word(value: Any) -> str | None:
+    return value[:200] if isinstance(value, str) else None
+
+
+_KINDS: dict[str, Callable[[Any], Any]] = {
+    "seed": _whole,
+    "steps": _whole,
+    "cfg": _number,
+    "sampler": _word,
+    "scheduler": _word,
+    "denoise": _number,
+    "width": _whole,
+    "height": _whole,
+}
 
 
 def edits(workflow: graph.Graph, settings: Mapping[str, Any]) -> tuple[dict[Place, Any], list[str]]:
-    """Return what to write for these settings, and the settings that found no place."""
-    return {}, list(settings)
+    """Return what to write for these settings, and the settings that found no place.
+
+    All samplers get them. A size goes to where the first latent is made, and what is resized behind
+    it keeps its proportion. What counts in steps keeps its share of them. A prompt that is put
+    together of several texts has no place.
+    """
+    found = samplers(workflow)
+    written: dict[Place, Any] = {}
+    for name, value in settings.items():
+        for sampler in found:
+            written |= dict.fromkeys(writable(workflow, sampler, name), value)
+    homeless = [
+        name for name in settings if not any(writable(workflow, one, name) for one in found)
+    ]
+    edited = dict(_scaled_sizes(workflow, found, settings))
+    if "steps" in settings:
+        edited |= _scaled_steps(workflow, found, settings["steps"])
+    return edited | written, homeless
+
+
+def writable(workflow: graph.Graph, sampler: Sampler, setting: str) -> tuple[Place, ...]:
+    """Return the inputs to write for a setting of one sampler."""
+    places = sampler.places.get(setting, ())
+    if setting in SIZES and sampler.before is not None:
+        return ()
+    if setting in TEXTS and len({place.node_id for place in places}) > 1:
+        wires = Wires(workflow)
+        return places if len({wires.text(place) for place in places}) == 1 else ()
+    return places
+
+
+def _scaled_steps(
+    workflow: graph.Graph, found: list[Sampler], steps: int
+) -> Iterator[tuple[Place, Any]]:
+    wires = Wires(workflow)
+    for sampler in found:
+        before = _whole(wires.value(sampler.places["steps"][0])) if _counts(sampler) else None
+        for place in sampler.counted if before else ():
+            at = _whole(wires.value(place))
+            if at is not None and before is not None:
+                yield place, _share(at, before, steps)
+
+
+def _counts(sampler: Sampler) -> bool:
+    return bool(sampler.counted) and "steps" in sampler.places
+
+
+def _share(at: int, before: int, after: int) -> int:
+    """Return the step that a step becomes; a part that had steps keeps one where there are two."""
+    if at <= 0 or at > before:
+        # ComfyUI's way to say "to the end" is a step that is never reached.
+        return max(at, after + 1) if at > before else at
+    if at == before:
+        return after
+    return max(1, min(after - 1, math.floor(at * after / before + 0.5)))
+
+
+def _scaled_sizes(
+    workflow: graph.Graph, found: list[Sampler], settings: Mapping[str, Any]
+) -> Iterator[tuple[Place, Any]]:
+    wires = Wires(workflow)
+    told = {sampler.node_id: sampler for sampler in found}
+    for sampler in found:
+        first = _first(sampler, told) if sampler.before is not None else None
+        for name in SIZES if first else ():
+            own, base = sampler.places.get(name), first.places.get(name) if first else None
+            was = _whole(wires.value(base[0])) if base else None
+            now = _whole(wires.value(own[0])) if own else None
+            if name in settings and own and was and now:
+                grains = math.floor(now * settings[name] / was / _GRAIN + 0.5)
+                yield own[0], max(1, grains) * _GRAIN
+
+
+def _first(sampler: Sampler, told: Mapping[str, Sampler]) -> Sampler | None:
+    """Return the sampler that the first latent of a row of them goes to."""
+    seen = {sampler.node_id}
+    while sampler.before is not None:
+        sampler = told[sampler.before]
+        if sampler.node_id in seen:
+            return None
+        seen.add(sampler.node_id)
+    return sampler
