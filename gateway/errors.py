@@ -64,6 +64,7 @@ GatewayError
     ├── SettingsInvalid                 the start is refused
     ├── StateRefused                    STATE_DIR is another gateway's, or of a newer version
     ├── InstallFailed                   what the manifest names could not be installed
+    ├── ScriptMistake                   a workflow in Python is not what one must be
     ├── EngineLost                      ComfyUI died, or was restarted, under an attempt
     ├── GpuLost                         only another process of ComfyUI may get the GPU back
     ├── EngineRefused                   ComfyUI refused a graph at its own door
@@ -509,6 +510,15 @@ class InstallFailed(GatewayError):
     ) -> None:
         super().__init__(message, hint=hint)
         self.last_lines = last_lines
+
+
+class ScriptMistake(GatewayError):
+    """A workflow in Python is not what one must be; lines and columns count from 1."""
+
+    def __init__(self, line: int, column: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
 
 
 class EngineLost(GatewayError):
