@@ -72,5 +72,7 @@ class Workflow:
     request_schema: Mapping[str, Any] | None = None
     #: Its file of Python.
     script: Path | None = None
+    #: What that file holds in the version in service.
+    source: str | None = None
     #: Tells one version of its files from the next.
     version: str = ""
