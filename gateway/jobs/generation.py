@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.jobs import answer
 from gateway.jobs.job import Job, State
+
+#: Above the largest seed that ComfyUI's nodes take.
+SEEDS = 2**64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sought:
+    """Which generations are looked for: all that is given holds; times are seconds since 1970."""
+
+    #: Words, phrases in quotes, beginnings with a star: all of them stand in the prompt.
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    seed: int | None = None
+    seed_min: int | None = None
+    seed_max: int | None = None
+    workflow: str | None = None
+    #: A file of weights, with or without its folder and its extension.
+    lora: str | None = None
+    model: str | None = None
+    sampler: str | None = None
+    preset: str | None = None
+    job_id: str | None = None
+    min_score: float | None = None
+    after: float | None = None
+    before: float | None = None
 
 
 def sidecar(job: Job, entry: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whose turn it is, and how many may wait: what an operator decides about the queue; pure."""
+"""Whose turn it is, how many may wait, what is remembered: what an operator decides; pure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ PRIORITY_S = 600.0
 
 @dataclass(frozen=True)
 class Policy:
-    """The queue's rules; 0 = unlimited. An owner is the name of an API key."""
+    """The store's rules; 0 = unlimited. An owner is the name of an API key."""
 
     most_queued: int = 0
     most_queued_per_owner: int = 0
     most_running_per_owner: int = 0
     #: Owners take turns.
     is_fair: bool = False
+    #: What was made is remembered when a job has succeeded.
+    keeps_generations: bool = True
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -30,6 +32,7 @@ class Policy:
             most_queued_per_owner=settings.max_queued_per_key,
             most_running_per_owner=settings.max_running_per_key,
             is_fair=settings.fair_share,
+            keeps_generations=settings.generation_ttl_s > 0,
         )
 
     @property

@@ -6,12 +6,15 @@ import re
 from importlib import resources
 from importlib.resources.abc import Traversable
 
+#: The files of statements.
+FILES = ("queries.sql", "queue.sql", "generations.sql")
+
 _NAME = re.compile(r"^-- (\w+) --$", re.MULTILINE)
 
 
 def load() -> dict[str, str]:
     """Return name -> statement."""
-    parts = _NAME.split(read("queries.sql"))[1:] + _NAME.split(read("queue.sql"))[1:]
+    parts = [part for file in FILES for part in _NAME.split(read(file))[1:]]
     return {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 

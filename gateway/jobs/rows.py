@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
 import orjson
 
+from gateway.jobs import words
+from gateway.jobs.generation import SEEDS
 from gateway.jobs.job import Holding, Job, State
 from gateway.jobs.outbox import Delivery, DeliveryState
 from gateway.jobs.shape import shape_of
 
 _JSON = ("request", "graph", "models", "inputs", "result", "warnings", "error")
+#: What generations are looked for by as a whole, beside the names of weights.
+TAGGED = ("job_id", "workflow", "preset", "sampler", "seed")
 FLAGS = ("is_anonymous", "needs_fetch", "needs_secrets", "cancel_asked")
 _PLAIN = (
     *("id", "priority", "attempt", "created_at", "started_at", "finished_at", "deadline"),
@@ -65,6 +70,43 @@ def delivery(row: sqlite3.Row) -> Delivery:
 def new_delivery(found: Delivery) -> dict[str, Any]:
     """Return the values of the row of a delivery that is new."""
     return {name: getattr(found, name) for name in _DELIVERY if name != "tries"}
+
+
+def new_generation(sidecar: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of the row of what was made, but for its place among others."""
+    return {
+        "job_id": sidecar["job_id"],
+        "prompt": _searched(sidecar["prompt"]),
+        "negative_prompt": _searched(sidecar["negative_prompt"]),
+        "tags": " ".join(_tags(sidecar)),
+        "sidecar": dumps(sidecar),
+    }
+
+
+def numbers(sidecar: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what is looked for by range; None when it has no number."""
+    found = seed_column(sidecar["seed"]), sidecar["validation_score"]
+    return None if found == (None, None) else {"seed": found[0], "score": found[1]}
+
+
+def seed_column(seed: Any) -> int | None:
+    """Return a seed as it is stored: seeds go up to 2^64, and integers of the file to 2^63."""
+    is_seed = type(seed) is int and 0 <= seed < SEEDS
+    return seed - SEEDS // 2 if is_seed else None
+
+
+def _searched(text: Any) -> str:
+    return words.spaced(text) if isinstance(text, str) else ""
+
+
+def _tags(sidecar: dict[str, Any]) -> Iterator[str]:
+    for kind in TAGGED:
+        if sidecar[kind] is not None:
+            yield words.tag(kind, str(sidecar[kind]))
+    for kind, files in (("lora", sidecar["loras"]), ("model", sidecar["models"])):
+        for file in files:
+            for name in words.names_of(str(file["name"])):
+                yield words.tag(kind, name)
 
 
 def dumps(value: Any) -> str:

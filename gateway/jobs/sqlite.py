@@ -18,6 +18,7 @@ from gateway.jobs.feed import Feed
 from gateway.jobs.job import Change, Job, Lease, Outcome, State, Want
 from gateway.jobs.outbox import owes
 from gateway.jobs.policy import FREE, Policy
+from gateway.jobs.sqlite_generations import SqliteGenerations
 from gateway.jobs.sqlite_outbox import SqliteOutbox
 from gateway.jobs.sqlite_reads import SqliteReads
 from gateway.jobs.store import Cancelled, Jobs, Leases
@@ -47,6 +48,7 @@ class SqliteStore(SqliteReads):
         self._last_queued_at = 0.0
         self.cut_off: Jobs = []
         self.outbox = SqliteOutbox(db, self._sql, now)
+        self.generations = SqliteGenerations(db, self._sql, now, lambda: bool(self._early))
 
     @classmethod
     async def open(
@@ -290,6 +292,7 @@ class SqliteStore(SqliteReads):
             deleted = bool(self._rows(db, "delete", id=job_id))
             if deleted:
                 self._rows(db, "delete_deliveries", id=job_id)
+                self.generations.forget(db, job_id)
             return deleted
 
         return await self._db.run(work, durable=True)
@@ -334,6 +337,8 @@ class SqliteStore(SqliteReads):
             self.outbox.owe(db, job)
         if job.state is State.SUCCEEDED:
             self._queue.learn(db, row["shape"], job.result)
+            if self._policy.keeps_generations:
+                self.generations.keep(db, job)
         return job
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from gateway import clock
 from gateway.jobs.estimate import Place
+from gateway.jobs.generation import Sought
 from gateway.jobs.job import Change, Holding, Job, Lease, Outcome, State, Want
 from gateway.jobs.outbox import Delivery, DeliveryState
 from gateway.jobs.policy import FREE, Policy
@@ -18,6 +19,7 @@ Cancelled = Literal["removed", "asked", "gone"]
 Jobs = list[Job]
 Leases = list[Lease]
 Holdings = list[Holding]
+Sidecars = list[dict[str, Any]]
 
 
 class Outbox(Protocol):
@@ -78,15 +80,34 @@ class Outbox(Protocol):
         ...
 
 
+class Generations(Protocol):
+    """What was made: remembered in the transaction that ends its job, and kept for longer."""
+
+    async def list(
+        self, sought: Sought, *, limit: int = 50, cursor: str | None = None
+    ) -> tuple[Sidecars, str | None]:
+        """Return sidecars, newest first, and the cursor of the next page."""
+        ...
+
+    async def expire(self, before: float) -> int:
+        """Forget some of what was made before this time; return how many."""
+        ...
+
+
 class Store(Protocol):
     """Owns states and time. A job's terminal state never changes.
 
-    Whatever ends a job owes its webhooks in the same transaction.
+    Whatever ends a job owes its webhooks, and remembers what was made, in the same transaction.
     """
 
     @property
     def outbox(self) -> Outbox:
         """The calls that jobs owe."""
+        ...
+
+    @property
+    def generations(self) -> Generations:
+        """What was made by jobs that succeeded."""
         ...
 
     @property
@@ -233,13 +254,16 @@ class Store(Protocol):
         ...
 
     async def delete(self, job_id: str) -> bool:
-        """Delete a job that is over, with the calls it owes; return whether it was over."""
+        """Delete a job that is over, with the calls it owes, and what is remembered of it.
+
+        Return whether it was over.
+        """
         ...
 
     async def expire(self, before: float) -> int:
         """Delete some records of jobs that were over before this time; return how many.
 
-        What has files, or owes a call, stays.
+        What has files, or owes a call, stays; so does what is remembered of what they made.
         """
         ...
 
