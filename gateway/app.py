@@ -61,6 +61,7 @@ from gateway.webhooks.sender import Sender
 from gateway.webhooks.signature import Signer
 from gateway.webhooks.system import Notifier, SystemEvents
 from gateway.worker import Worker
+from gateway.workflows.catalog import Catalog as Workflows
 
 #: Between "not ready" and the closed listener: balancers look every few seconds.
 GRACE_S = 1.0
@@ -310,6 +311,7 @@ class Gateway:
             folders=self.folders,
             resolver=self.resolver,
             catalog=self.comfy.catalog,
+            workflows=Workflows(self.settings.workflows),
             refresh_classes=self.comfy.refresh,
             discard=self.runner.discard,
             keyring=self.keyring,

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway import errors, graph
-from gateway.api import admission
+from gateway.api import admission, wishes
 from gateway.api.asked import Asked, Drawn
 from gateway.api.parts import Parts
 from gateway.jobs.job import Job
@@ -209,10 +209,11 @@ def _check_destination(parts: Parts, asked: Asked) -> tuple[dict[str, Any], list
     Raises DestinationNotConfigured, InvalidRequest.
     """
     fields, own = destinations.without_user(_echo(asked))
+    fields, found = wishes.without_users(fields)
     destination = parts.uploads.destination(fields)
     if destination is not None:
         parts.uploads.check(destination, [*asked.request.credentials, *own])
-    return fields, own
+    return fields, [*own, *found]
 
 
 def _echo(asked: Asked) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from gateway.media.inputs import Inputs
 from gateway.media.uploads import Uploads
 from gateway.models.library import Library
 from gateway.models.resolver import Resolver
+from gateway.workflows.catalog import Catalog as Workflows
 
 
 class Background:
@@ -81,6 +82,7 @@ class Parts:
     folders: ModelFolders
     resolver: Resolver
     catalog: Catalog
+    workflows: Workflows
     refresh_classes: Callable[[set[str]], Awaitable[None]]
     discard: Callable[[Job], Awaitable[None]]
     keyring: Keyring

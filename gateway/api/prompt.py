@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 
 from aiohttp import web
 
 from gateway import errors, graph
-from gateway.api import acceptance, asked, pictures, raw_format, rehearsal
+from gateway.api import acceptance, asked, pictures, raw_format, rehearsal, wishes
 from gateway.api.asked import Asked, Drawn
 from gateway.api.middleware import json_response
 from gateway.api.parts import PARTS, Parts
 from gateway.jobs import answer
 from gateway.jobs.job import Job, State
 from gateway.schemas import PromptRequest, parse
+from gateway.workflows import build
 
 #: A job's end is told when it is on the disk; its record may be gone a moment before.
 _LAST_WORD_S = 5.0
@@ -26,26 +28,37 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
     strict = request.app[PARTS].settings.strict_requests
     wire, warnings = parse(PromptRequest, received.body, strict=strict)
 
-    async def draw(_: Parts) -> Drawn:
-        return Drawn(graph.check_shape(wire.prompt))
+    async def draw(parts: Parts) -> Drawn:
+        workflow = graph.check_shape(wire.prompt)
+        wanted = await wishes.wished(parts, wire)
+        if wanted.is_empty:
+            return Drawn(workflow)
+        built = build.edited(workflow, wanted.preset, wanted.loras)
+        places = wanted.places(built.workflow)
+        return Drawn(built.workflow, built.warnings, places, changes=built.changes)
 
     return await respond(request, asked.asked(received, wire, warnings, draw))
 
 
-async def respond(request: web.Request, wanted: Asked) -> web.StreamResponse:
+async def respond(
+    request: web.Request, wanted: Asked, begun: Callable[[Job], web.Response] | None = None
+) -> web.StreamResponse:
     """Accept a request for a job, and answer: 202 at once, or how the job ended.
 
-    A rehearsal is answered with the graph that would have run.
+    `begun` makes the answer to a job that is not waited for, whatever the request says. A
+    rehearsal is answered with the graph that would have run.
     """
     parts = rehearsal.parts_of(request)
     is_preferred = _prefers_async(request)
-    respond_async = is_preferred or wanted.request.is_async
+    respond_async = begun is not None or is_preferred or wanted.request.is_async
     raw_format.check(request, wanted.request, respond_async=respond_async)
     if rehearsal.is_asked(request):
         return json_response(await acceptance.rehearse(parts, wanted))
     job_id = wanted.request.id or str(uuid.uuid4())
     async with parts.waiters.expect(job_id) as over:
         job = await acceptance.accept_or_join(parts, wanted, job_id, respond_async)
+        if begun is not None:
+            return await _sent(request, begun(job))
         if respond_async and not job.state.is_terminal:
             # Sent here and now: the webhook about the job waits for this answer.
             return await _sent(request, _accepted(job, is_preferred))
