@@ -175,6 +175,14 @@ store_write_seconds = Histogram(
     buckets=_DISK_SECONDS,
     registry=registry,
 )
+workflows = Gauge(
+    "comfy_gateway_workflows", "Named workflows that can be called.", registry=registry
+)
+workflow_files_broken = Gauge(
+    "comfy_gateway_workflow_files_broken",
+    "Files of WORKFLOW_DIR that have mistakes.",
+    registry=registry,
+)
 errors_total = Counter(
     "comfy_gateway_errors_total",
     "Failures that are the gateway's own; the log has each.",

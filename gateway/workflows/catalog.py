@@ -2,60 +2,164 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+import difflib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from gateway import errors
+from gateway import errors, metrics
+from gateway.log import logger
+from gateway.workflows import python_file, watching
 from gateway.workflows.loras import Lora
-from gateway.workflows.presets import BUILT_IN, Preset
+from gateway.workflows.mistakes import Mistake
+from gateway.workflows.presets import Preset
+from gateway.workflows.python_file import Scripts
+from gateway.workflows.service import Entry, Service, settle
+from gateway.workflows.snapshot import Snapshot, look
 from gateway.workflows.workflow import Workflow
 
+__all__ = ["Catalog", "Entry", "Mistake"]
 
-@dataclass(frozen=True, order=True)
-class Mistake:
-    """What is wrong in a file of the folder; lines and columns count from 1."""
-
-    file: str
-    line: int
-    column: int
-    message: str
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A name in the folder: the version in service, and what is wrong with a newer one."""
-
-    name: str
-    workflow: Workflow | None
-    mistakes: tuple[Mistake, ...] = ()
+_CLOSEST = 3
 
 
 class Catalog:
     """The workflows of a folder; a file that breaks leaves its last good version in service."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        scripts: Scripts | None = None,
+        is_taken: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """`is_taken` tells the addresses that the gateway itself answers at."""
         self._folder = folder
+        self._scripts = scripts
+        self._is_taken = is_taken
+        self._snapshot = Snapshot()
+        self._service = Service()
+        self._looking = asyncio.Lock()
         #: Grows with every change: what is derived from the folder is kept by it.
         self.version = 0
-        self.presets: Mapping[str, Preset] = BUILT_IN
-        self.lora_presets: Mapping[str, tuple[Lora, ...]] = {}
 
-    async def load(self) -> None:
-        """Read the whole folder; a folder that is not there holds nothing."""
+    # Questions
 
-    async def run(self) -> None:
-        """Follow the folder for as long as this is not cancelled."""
-        raise NotImplementedError
+    @property
+    def presets(self) -> Mapping[str, Preset]:
+        """Those that are built in, and the operator's own."""
+        return self._snapshot.shared.presets
+
+    @property
+    def lora_presets(self) -> Mapping[str, tuple[Lora, ...]]:
+        """Lists of LoRAs, by the names that the operator gave them."""
+        return self._snapshot.shared.lora_presets
+
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """All that is wrong in the folder, also in files that are of no one workflow."""
+        found = [wrong for entry in self.entries() for wrong in entry.mistakes]
+        return tuple(sorted({*self._snapshot.common_mistakes, *found}))
 
     def entries(self) -> Sequence[Entry]:
         """Return every name, sorted."""
-        return []
+        return list(self._service.entries.values())
 
     def get(self, name: str) -> Workflow:
         """Return the version in service. Raises WorkflowNotFound, WorkflowBroken."""
-        raise errors.WorkflowNotFound
+        entry = self._service.entries.get(name)
+        if entry is None:
+            raise errors.WorkflowNotFound(
+                f"There is no workflow called {name[:200]!r}.", hint=self._closest(name)
+            )
+        if entry.workflow is None:
+            first, more = entry.mistakes[0], len(entry.mistakes) - 1
+            others = f" (and {more} more)" if more else ""
+            raise errors.WorkflowBroken(
+                f"The workflow {name} cannot be used: {first}{others}.",
+                hint="Correct the file; it is live as soon as it is saved.",
+            )
+        return entry.workflow
 
     def by_route(self, path: str) -> Workflow | None:
         """Return the workflow whose manifest names this address as its route."""
-        return None
+        name = self._service.routes.get(path)
+        entry = self._service.entries.get(name) if name is not None else None
+        return entry.workflow if entry is not None else None
+
+    def _closest(self, name: str) -> str:
+        names = list(self._service.entries)
+        close = difflib.get_close_matches(name[:200], names, _CLOSEST, 0.4)
+        if close:
+            return f"The closest: {', '.join(close)}. GET /workflows lists all."
+        for wrong in self._snapshot.common_mistakes:
+            return f"GET /workflows lists all. Perhaps it is for this: {wrong}."
+        if not names:
+            return "There is no workflow in WORKFLOW_DIR."
+        return "GET /workflows lists all."
+
+    # The folder
+
+    async def load(self) -> None:
+        """Read the whole folder; a folder that is not there holds nothing."""
+        await self.refresh()
+        logger.info(
+            "workflows are loaded",
+            folder=str(self._folder),
+            in_service=len(self._service.workflows),
+            mistakes=len(self.mistakes),
+        )
+
+    async def run(self) -> None:
+        """Follow the folder for as long as this is not cancelled."""
+        async for touched in watching.changes(self._folder):
+            await self.refresh(touched)
+
+    async def refresh(self, touched: Collection[str] = ()) -> None:
+        """Read what changed; `touched` files are read again although they look as before."""
+        async with self._looking:
+            found = await asyncio.to_thread(look, self._folder, self._snapshot, touched)
+            if found is None:
+                return
+            self._publish(found)
+            if await self._look_into_scripts():
+                self._publish(self._snapshot)
+
+    async def _look_into_scripts(self) -> bool:
+        """Let workflows in Python tell what they are; return whether there were any."""
+        candidates = dict(self._snapshot.candidates)
+        pending = [name for name, candidate in candidates.items() if candidate.is_pending]
+        if self._scripts is None or not pending:
+            return False
+        for name in pending:
+            candidates[name] = await python_file.inspected(
+                candidates[name], self._folder, self._scripts, self.presets
+            )
+        self._snapshot = replace(self._snapshot, candidates=candidates)
+        return True
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        before, known = self._service, set(self.mistakes)
+        self._snapshot = snapshot
+        self._service = settle(snapshot, before, self._is_taken)
+        is_first = self.version == 0
+        self.version += 1
+        for wrong in self.mistakes:
+            if wrong not in known:
+                logger.warning("a file of WORKFLOW_DIR has a mistake", **vars(wrong))
+        if not is_first:
+            _log_changes(before, self._service)
+        metrics.workflows.set(len(self._service.workflows))
+        metrics.workflow_files_broken.set(len({wrong.file for wrong in self.mistakes}))
+
+
+def _log_changes(before: Service, now: Service) -> None:
+    for name, entry in now.entries.items():
+        old = before.entries.get(name)
+        if entry.mistakes and (old is None or entry.mistakes != old.mistakes):
+            stays = "its last good version stays in service" if entry.workflow else "not in service"
+            logger.warning("a workflow has mistakes", workflow=name, state=stays)
+        elif not entry.mistakes and entry != old and entry.workflow is not None:
+            logger.info("a workflow is live", workflow=name, version=entry.workflow.version)
+    for name in before.entries.keys() - now.entries.keys():
+        logger.info("a workflow is gone: its files were deleted", workflow=name)
