@@ -54,7 +54,7 @@ BEHIND: dict[str, tuple[str, ...]] = {
 }
 CONDITIONINGS: dict[Role, tuple[str, ...]] = {
     "positive": ("positive", "cond1", "conditioning", "text_embeds", "basic_pipe", "pipe"),
-    "negative": ("negative", "neg_conditioning", "text_embeds", "basic_pipe", "pipe"),
+    "negative": ("negative", "cond2", "neg_conditioning", "text_embeds", "basic_pipe", "pipe"),
 }
 #: Inputs that count in steps: they keep their share when the steps change.
 COUNTED = ("start_at_step", "end_at_step")
@@ -105,9 +105,7 @@ def _read(wires: Wires, node_id: str, others: AbstractSet[str]) -> Sampler:
             if found:
                 places.setdefault(name, (found,))
     guider = wires.walk_to(wires.source(node_id, "guider"), "guider", _guides)
-    for name, role in TEXTS.items():
-        if found_texts := _conditioned(wires, guider or node_id, role):
-            places[name] = tuple(found_texts)
+    places |= _prompts(wires, guider or node_id)
     comes_from = origin(wires, node_id, others)
     places |= {name: (place,) for name, place in size_places(comes_from).items()}
     return _sampler(wires, node_id, places, behind, comes_from)
@@ -159,8 +157,17 @@ def _guides(inputs: Mapping[str, Any]) -> bool:
     return any(name in inputs for names in CONDITIONINGS.values() for name in names)
 
 
-def _conditioned(wires: Wires, node_id: str, role: Role) -> list[Place]:
-    return texts(wires, wires.source(node_id, *CONDITIONINGS[role]), role)
+def _prompts(wires: Wires, node_id: str) -> dict[str, tuple[Place, ...]]:
+    """Return the prompts; a text that is wired to both sides is what is wanted."""
+    found: dict[str, tuple[Place, ...]] = {}
+    for name, role in TEXTS.items():
+        for wire in CONDITIONINGS[role]:
+            reached = texts(wires, wires.source(node_id, wire), role)
+            own = tuple(place for place in reached if place not in found.get("prompt", ()))
+            if own:
+                found[name] = own
+                break
+    return found
 
 
 def _fixed(

@@ -10,14 +10,14 @@ feeds nothing but this setting; else the link is replaced by the value.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway import graph
 from gateway.workflows.links import Place, Wires
 from gateway.workflows.sampler_nodes import SETTINGS, TEXTS, Sampler, samplers
 
-__all__ = ["SETTINGS", "Place", "Sampler", "edits", "samplers", "values", "writable"]
+__all__ = ["SETTINGS", "SIZES", "Place", "Sampler", "edits", "samplers", "values", "writable"]
 
 SIZES = ("width", "height")
 #: Latents are a multiple of this, in pixels.
@@ -74,25 +74,26 @@ _KINDS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def edits(workflow: graph.Graph, settings: Mapping[str, Any]) -> tuple[dict[Place, Any], list[str]]:
+def edits(
+    workflow: graph.Graph, settings: Mapping[str, Any], found: Sequence[Sampler] | None = None
+) -> tuple[dict[Place, Any], list[str]]:
     """Return what to write for these settings, and the settings that found no place.
 
     All samplers get them. A size goes to where the first latent is made, and what is resized behind
     it keeps its proportion. What counts in steps keeps its share of them. A prompt that is put
-    together of several texts has no place.
+    together of several texts has no place. `found`: its samplers, where they are known.
     """
-    found = samplers(workflow)
-    written: dict[Place, Any] = {}
-    for name, value in settings.items():
-        for sampler in found:
-            written |= dict.fromkeys(writable(workflow, sampler, name), value)
-    homeless = [
-        name for name in settings if not any(writable(workflow, one, name) for one in found)
-    ]
+    found = samplers(workflow) if found is None else found
     edited = dict(_scaled_sizes(workflow, found, settings))
     if "steps" in settings:
         edited |= _scaled_steps(workflow, found, settings["steps"])
-    return edited | written, homeless
+    homeless = []
+    for name, value in settings.items():
+        places = [place for sampler in found for place in writable(workflow, sampler, name)]
+        edited |= dict.fromkeys(places, value)
+        if not places:
+            homeless.append(name)
+    return edited, homeless
 
 
 def writable(workflow: graph.Graph, sampler: Sampler, setting: str) -> tuple[Place, ...]:
@@ -107,7 +108,7 @@ def writable(workflow: graph.Graph, sampler: Sampler, setting: str) -> tuple[Pla
 
 
 def _scaled_steps(
-    workflow: graph.Graph, found: list[Sampler], steps: int
+    workflow: graph.Graph, found: Sequence[Sampler], steps: int
 ) -> Iterator[tuple[Place, Any]]:
     wires = Wires(workflow)
     for sampler in found:
@@ -133,7 +134,7 @@ def _share(at: int, before: int, after: int) -> int:
 
 
 def _scaled_sizes(
-    workflow: graph.Graph, found: list[Sampler], settings: Mapping[str, Any]
+    workflow: graph.Graph, found: Sequence[Sampler], settings: Mapping[str, Any]
 ) -> Iterator[tuple[Place, Any]]:
     wires = Wires(workflow)
     told = {sampler.node_id: sampler for sampler in found}
