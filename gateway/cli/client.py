@@ -29,13 +29,26 @@ class Refused(CommandFailed):
         self.body = body
         error = body.get("error")
         message = error if isinstance(error, str) else f"The gateway answered {status}."
-        super().__init__(message, hint=body.get("hint") or _hint(status, body))
+        super().__init__(message, hint=_hint(status, body))
 
 
 def _hint(status: int, body: dict[str, Any]) -> str | None:
-    if status == 401:
+    if status == 401 and not body.get("hint"):
         return "Give the key with --key, or in GATEWAY_API_KEY."
-    return node_hint(body.get("node_errors"))
+    several = parameters_hint(body.get("errors"))
+    hint: str | None = body.get("hint")
+    return several or hint or node_hint(body.get("node_errors"))
+
+
+def parameters_hint(problems: Any) -> str | None:
+    """Return what is wrong with which parameter, a line each, when there are several."""
+    if not isinstance(problems, list) or len(problems) < 2:
+        return None
+    found = [
+        f"{one.get('parameter')}: {one.get('message')}; allowed: {one.get('allowed')}"
+        for one in problems
+    ]
+    return "\n      ".join(found)
 
 
 def node_hint(node_errors: dict[str, Any] | None) -> str | None:

@@ -16,6 +16,7 @@ from gateway.cli.model_commands import cache_app, models_app
 from gateway.cli.options import PLAIN, WorkflowArgument
 from gateway.cli.submit_command import submit
 from gateway.cli.webhook_commands import webhooks_app
+from gateway.cli.workflow_commands import workflows_app
 
 app = typer.Typer(
     name="gateway",
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(submit)
 app.command()(generate)
+app.add_typer(workflows_app, name="workflows")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")

@@ -11,8 +11,8 @@ from gateway.cli import picture, presets, workflow_file
 from gateway.cli.client import Client
 from gateway.cli.failure import CommandFailed
 from gateway.cli.flags import OPTIONS, Flags
-from gateway.cli.order import Order, changes
-from gateway.workflows import samplers
+from gateway.cli.order import Order
+from gateway.workflows import changes, samplers
 
 Edits = dict[tuple[str, str], Any]
 
@@ -27,15 +27,16 @@ async def of(client: Client, path: Path, flags: Flags) -> Order:
     for place, source in places.items():
         edits[place] = await picture.content(source, flags.frame)
     edits, fields = await _with_preset(client, file.workflow, edits, fields)
+    edited = graph.with_inputs(file.workflow, edits)
     return Order(
         path="/prompt",
-        body={**fields, "prompt": graph.with_inputs(file.workflow, edits)},
+        body={**fields, "prompt": edited},
         workflow=str(path),
         input={
             **flags.settings,
             **{f"{node}.{name}": value for (node, name), value in given.items()},
         },
-        changes=changes(file.workflow, edits),
+        changes=changes.told(file.workflow, edited),
         notes=notes,
     )
 
@@ -68,7 +69,7 @@ async def _with_preset(
     name = fields.get("preset")
     if name is None or not edits:
         return edits, fields
-    settings = await presets.settings(client, name)
+    settings = (await presets.preset(client, name)).settings
     written, _ = samplers.edits(graph.with_inputs(workflow, edits), settings)
     if edits.keys().isdisjoint(written):
         return edits, fields

@@ -80,4 +80,11 @@ def seed(text: str) -> int:
 
 def is_file(source: str) -> bool:
     """Whether `--workflow` means a file: people/portrait may also be a name."""
-    return source.endswith(".json") or ("/" in source and Path(source).is_file())
+    if source.endswith(".json") or source.startswith(("/", "./", "../", "~")):
+        return True
+    return "/" in source and Path(source).is_file()
+
+
+def file(source: str) -> Path:
+    """Return the file that `--workflow` means."""
+    return Path(source).expanduser()

@@ -179,7 +179,9 @@ async def ordered(client: Client, source: str, flags: Flags) -> Order:
     from gateway.cli import file_order, named_order
 
     if flagging.is_file(source):
-        return await file_order.of(client, Path(source), flags)
+        path = flagging.file(source)
+        found = await named_order.of_file(client, path, flags)
+        return found or await file_order.of(client, path, flags)
     return await named_order.of(client, source, flags)
 
 

@@ -1,12 +1,81 @@
-"""A workflow of the gateway as the flags want it: values by the names of its parameters."""
+"""A named workflow as the flags want it: values by the names of its parameters."""
 
 from __future__ import annotations
 
-from gateway.cli.client import Client
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from gateway import errors
+from gateway.cli import flags as flagging
+from gateway.cli import folder_check, parameters, picture, presets
+from gateway.cli.client import Client, parameters_hint
 from gateway.cli.failure import CommandFailed
 from gateway.cli.flags import Flags
 from gateway.cli.order import Order
+from gateway.cli.parameters import Asked
 
 
 async def of(client: Client, name: str, flags: Flags) -> Order:
-    raise CommandFailed("not yet")
+    """Return the request that runs a workflow of the gateway.
+
+    Raises CommandFailed for flags that are none of its parameters, Refused for an unknown name.
+    """
+    path = address(name)
+    shown = await client.ask("GET", path)
+    asked = parameters.of_schema(shown.get("parameters") or {})
+    given = {**parameters.values(asked, flags), **await _pictures(asked, flags)}
+    return Order(path, {**flags.fields, "input": given}, name)
+
+
+def address(name: str) -> str:
+    """Return the address of a named workflow; raises CommandFailed for what can be none."""
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise CommandFailed(
+            f"There is no workflow {name!r}.", hint="`gateway workflows ls` lists all."
+        )
+    return f"/workflow/{quote(name)}"
+
+
+async def of_file(client: Client, path: Path, flags: Flags) -> Order | None:
+    """Return the request that runs a file with a manifest beside it; None when there is none.
+
+    The graph is built here, of the file as it is here: the gateway need not know it.
+    Raises CommandFailed, PresetRefused.
+    """
+    if not any(path.with_suffix(suffix).is_file() for suffix in (".yaml", ".yml")):
+        return None
+    from gateway.workflows import build, json_schema
+
+    workflow = await folder_check.workflow(path)
+    if workflow.graph is None:
+        raise CommandFailed(f"{path} holds no graph.")
+    asked = parameters.of_schema(json_schema.schema(workflow))
+    given = {**parameters.values(asked, flags), **await _pictures(asked, flags)}
+    name = flags.fields.get("preset") or workflow.preset
+    preset = await presets.preset(client, name) if name else None
+    try:
+        built = build.build(workflow, given, preset, (), lambda: flagging.seed("random"))
+    except errors.InvalidParameters as failure:
+        hint = parameters_hint(failure.details.get("errors")) or failure.hint
+        raise CommandFailed(failure.message, hint=hint) from None
+    echo = {**build.used(workflow, built.workflow), **parameters.images(asked, flags)}
+    return Order(
+        path="/prompt",
+        # The preset is in the graph by now: sent along, it would undo what a flag says.
+        body={**_without(flags.fields, "preset"), "prompt": built.workflow},
+        workflow=str(path),
+        input=echo,
+        changes=built.changes,
+        notes=built.warnings,
+    )
+
+
+def _without(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key != name}
+
+
+async def _pictures(asked: Sequence[Asked], flags: Flags) -> dict[str, str]:
+    places = parameters.images(asked, flags)
+    return {name: await picture.content(source, flags.frame) for name, source in places.items()}

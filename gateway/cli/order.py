@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from gateway import graph
-
-_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -25,21 +20,3 @@ class Order:
     #: What was changed of the file, a sentence each.
     changes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-def changes(workflow: graph.Graph, edits: Mapping[tuple[str, str], Any]) -> list[str]:
-    """Return a sentence for each input that these edits change."""
-    found = []
-    for (node_id, name), value in edits.items():
-        before = workflow[node_id].get("inputs", {}).get(name)
-        if before != value:
-            found.append(f"{node_id}.inputs.{name}: {shown(before)} -> {shown(value)}")
-    return found
-
-
-def shown(value: Any) -> str:
-    """Return a value as one line that is not too long."""
-    import orjson
-
-    text = orjson.dumps(value).decode()
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]}...{text[-1]}"

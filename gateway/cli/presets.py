@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway import errors
 from gateway.cli.client import Client
+from gateway.workflows.presets import Preset
 
 
-async def settings(client: Client, name: str) -> dict[str, Any]:
-    """Return what a preset sets; nothing for one that the gateway will refuse."""
+async def preset(client: Client, name: str) -> Preset:
+    """Return a preset of the gateway; raises UnknownPreset."""
     found = (await client.ask("GET", "/presets"))["presets"]
-    preset = found.get(name) or {}
-    return dict(preset)
+    if name not in found:
+        raise errors.UnknownPreset(
+            f"There is no preset {name!r}.", hint=f"There are: {', '.join(found)}."
+        )
+    known = {key: value for key, value in found[name].items() if key in Preset.model_fields}
+    return Preset(**known)
 
 
 COLUMNS = ("PRESET", "STEPS", "CFG", "SAMPLER", "SCHEDULER", "DENOISE", "SIZE")

@@ -48,6 +48,11 @@ def show_lines(lines: Sequence[str]) -> None:
     sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
+def show_text(text: str) -> None:
+    """Print a text as it is on standard output."""
+    sys.stdout.write(text)
+
+
 def show_notes(notes: Sequence[str]) -> None:
     """Print what the caller may want to know on standard error."""
     sys.stderr.writelines(f"note: {note}\n" for note in notes)

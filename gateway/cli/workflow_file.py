@@ -69,7 +69,7 @@ def edits_of(
         if name not in inputs:
             have = ", ".join(inputs) or "none"
             notes.append(f"{_called(workflow, node_id)} has no input {name!r} yet; it has: {have}.")
-        edits[node_id, name] = _value(text, inputs.get(name))
+        edits[node_id, name] = value(text, inputs.get(name))
     return edits, notes
 
 
@@ -86,14 +86,14 @@ def _parsed(workflow: graph.Graph, assignment: str) -> tuple[str, str, str]:
     return node_id, name, text
 
 
-def _value(text: str, current: Any) -> Any:
+def value(text: str, current: Any) -> Any:
     """Return what the text stands for: JSON, or the text itself, as the input has it now."""
     try:
-        value = orjson.loads(text)
+        found = orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
     # A prompt that reads 42 is a text; "42" in quotes would be one anywhere.
-    return text if isinstance(current, str) and not isinstance(value, str) else value
+    return text if isinstance(current, str) and not isinstance(found, str) else found
 
 
 def with_images(workflow: graph.Graph, images: list[str]) -> graph.Graph:

@@ -1,0 +1,82 @@
+"""Workflows and manifests as files here, read as a gateway would read its WORKFLOW_DIR."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.cli import settings as setting
+from gateway.cli.failure import CommandFailed
+
+if TYPE_CHECKING:
+    from gateway.workflows.catalog import Catalog
+    from gateway.workflows.mistakes import Mistake
+    from gateway.workflows.workflow import Workflow
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How many workflows were looked at, and what is wrong: FILE:LINE:COLUMN: sentence."""
+
+    workflows: int
+    mistakes: list[str]
+
+
+async def check(paths: Sequence[Path]) -> Checked:
+    """Return what is wrong with folders and files; raises CommandFailed for what is not there."""
+    count, mistakes = 0, []
+    for path in paths:
+        if not path.exists():
+            raise CommandFailed(f"{path}: there is no such file or folder.")
+        root = path if path.is_dir() else _root(path)
+        catalog = await _catalog(root)
+        names = None if path.is_dir() else {_name(path, root)}
+        count += sum(names is None or entry.name in names for entry in catalog.entries())
+        mistakes += _told(root, catalog.mistakes, names)
+    return Checked(count, list(dict.fromkeys(mistakes)))
+
+
+async def workflow(path: Path) -> Workflow:
+    """Return the workflow of a file that has a manifest; raises CommandFailed, WorkflowBroken."""
+    root = _root(path)
+    name = _name(path, root)
+    catalog = await _catalog(root)
+    wrong = _told(root, catalog.mistakes, {name})
+    if wrong:
+        raise CommandFailed("The workflow has mistakes.", hint="\n      ".join(wrong))
+    return catalog.get(name)
+
+
+def _root(path: Path) -> Path:
+    """Return the folder that the names of a file's workflows begin at."""
+    folder = setting.read().workflow_dir
+    return folder if path.resolve().is_relative_to(folder.resolve()) else path.parent
+
+
+def _name(path: Path, root: Path) -> str:
+    return _stem(path.resolve().relative_to(root.resolve()))
+
+
+def _stem(path: Path) -> str:
+    return path.with_suffix("").as_posix()
+
+
+async def _catalog(root: Path) -> Catalog:
+    from gateway import log
+    from gateway.workflows.catalog import Catalog
+
+    # What a gateway writes into its log is told here otherwise.
+    log.configure("error", "console", log.stderr())
+    catalog = Catalog(root)
+    await catalog.load()
+    return catalog
+
+
+def _told(root: Path, mistakes: Iterable[Mistake], names: set[str] | None) -> list[str]:
+    return [
+        f"{root / wrong.file}:{wrong.line}:{wrong.column}: {wrong.message}"
+        for wrong in sorted(mistakes)
+        if names is None or _stem(Path(wrong.file)) in names
+    ]

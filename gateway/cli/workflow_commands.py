@@ -1,0 +1,98 @@
+"""`gateway workflows`: its commands and options."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.cli import workflows as asking
+from gateway.cli.client import DEFAULT_URL, Address, Client
+from gateway.cli.failure import CommandFailed
+from gateway.cli.options import PLAIN, KeyOption, UrlOption
+
+workflows_app = typer.Typer(
+    help="Show the named workflows, check their files, or begin one.", no_args_is_help=True, **PLAIN
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print what the gateway answers.")]
+
+
+@workflows_app.command("ls")
+def workflows_ls(
+    as_json: JsonOption = False, url: UrlOption = DEFAULT_URL, key: KeyOption = None
+) -> None:
+    """List the workflows of a gateway, and whether its ComfyUI can run them."""
+    asyncio.run(_listed(Address(url, key), as_json=as_json))
+
+
+async def _listed(address: Address, *, as_json: bool) -> None:
+    from gateway.cli import screen
+
+    async with Client.open(address) as client:
+        found = await asking.listed(client)
+    if as_json:
+        screen.show_json({"workflows": found})
+        return
+    screen.show_table(asking.COLUMNS, [asking.row(workflow) for workflow in found])
+    screen.show_notes([problem for workflow in found for problem in asking.problems(workflow)])
+
+
+@workflows_app.command("show")
+def workflows_show(name: str, url: UrlOption = DEFAULT_URL, key: KeyOption = None) -> None:
+    """Show everything about a workflow, its graph too, as JSON."""
+    asyncio.run(_shown(Address(url, key), name))
+
+
+async def _shown(address: Address, name: str) -> None:
+    from gateway.cli import screen
+
+    async with Client.open(address) as client:
+        screen.show_json(await asking.shown(client, name))
+
+
+@workflows_app.command("check")
+def workflows_check(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FOLDER|FILE]...", help="WORKFLOW_DIR when not given."),
+    ] = None,
+) -> None:
+    """Say what is wrong in workflows and manifests; needs no running gateway."""
+    from gateway.cli import folder_check, screen
+    from gateway.cli import settings as setting
+
+    found = asyncio.run(folder_check.check(paths or [setting.read().workflow_dir]))
+    screen.show_lines(found.mistakes)
+    if found.mistakes:
+        raise typer.Exit(1)
+    count = "1 workflow" if found.workflows == 1 else f"{found.workflows} workflows"
+    screen.show_lines([f"{count}, nothing to change."])
+
+
+@workflows_app.command("new")
+def workflows_new(
+    file: Annotated[Path, typer.Argument(metavar="WORKFLOW.JSON", help="In API format.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where it is written.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also over a file that is there.")] = False,
+) -> None:
+    """Propose a manifest for a workflow: what in it is worth a parameter."""
+    from gateway.cli import screen, workflow_file
+    from gateway.workflows import proposal
+
+    text = proposal.manifest(workflow_file.read(file).workflow)
+    if output is None:
+        screen.show_text(text)
+        return
+    try:
+        with output.open("w" if force else "x", encoding="utf-8") as target:
+            target.write(text)
+    except FileExistsError:
+        raise CommandFailed(f"{output} is there already.", hint="--force writes over it.") from None
+    except OSError as failure:
+        raise CommandFailed(f"{output}: {failure.strerror}.") from None
+    screen.show_lines([str(output)])

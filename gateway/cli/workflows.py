@@ -1,0 +1,59 @@
+"""`gateway workflows`: the named workflows of a gateway, as tables and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.cli.client import Client
+from gateway.cli.named_order import address
+
+COLUMNS = ("NAME", "RUNS", "PARAMETERS", "DESCRIPTION")
+
+
+async def listed(client: Client) -> list[dict[str, Any]]:
+    """Return every workflow that the gateway has."""
+    found: list[dict[str, Any]] = (await client.ask("GET", "/workflows"))["workflows"]
+    return found
+
+
+async def shown(client: Client, name: str) -> dict[str, Any]:
+    """Return all that the gateway tells of one; raises Refused."""
+    return await client.ask("GET", address(name))
+
+
+def row(workflow: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a workflow as a line of the table, as COLUMNS has it."""
+    properties = (workflow.get("parameters") or {}).get("properties", {})
+    return (
+        workflow["name"],
+        standing(workflow),
+        ", ".join(properties),
+        " ".join((workflow.get("description") or "").split()),
+    )
+
+
+def standing(workflow: Mapping[str, Any]) -> str:
+    """Return whether it runs, in a word or two."""
+    if workflow.get("mistakes"):
+        return "has mistakes"
+    if workflow.get("missing_nodes"):
+        return "nodes missing"
+    if workflow.get("missing_models"):
+        return "models missing"
+    return "yes" if workflow.get("available", True) else "no"
+
+
+def problems(workflow: Mapping[str, Any]) -> list[str]:
+    """Return what keeps a workflow from running, a sentence each."""
+    told = [
+        f"{wrong['file']}:{wrong['line']}:{wrong['column']}: {wrong['message']}"
+        for wrong in workflow.get("mistakes") or ()
+    ]
+    if nodes := workflow.get("missing_nodes"):
+        told.append(f"{workflow['name']}: ComfyUI has no node {', '.join(nodes)}.")
+    told += [
+        f"{workflow['name']}: there is no model {model['folder']}/{model['name']}."
+        for model in workflow.get("missing_models") or ()
+    ]
+    return told
