@@ -281,7 +281,7 @@ class Gateway:
             self.waiters,
             self.inputs,
             self.runner.discard,
-            Lifetimes(settings.output_ttl_s, settings.job_ttl_s, settings.dead_letter_ttl_s),
+            Lifetimes.of(settings),
         )
         app[PARTS] = self._parts()
         async with contextlib.AsyncExitStack() as stack:

@@ -1,12 +1,14 @@
-"""Clears away what nobody is owed any more: outputs, inputs, records."""
+"""Clears away what nobody is owed any more: outputs, inputs, records, rows of what was made."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Self
 
 from gateway import clock, errors, metrics
+from gateway.config import Settings
 from gateway.jobs.job import Job
 from gateway.jobs.store import Store
 from gateway.jobs.waiters import Waiters
@@ -23,6 +25,17 @@ class Lifetimes:
     outputs: float
     records: float
     dead_letters: float
+    generations: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return what the settings ask for."""
+        return cls(
+            outputs=settings.output_ttl_s,
+            records=settings.job_ttl_s,
+            dead_letters=settings.dead_letter_ttl_s,
+            generations=settings.generation_ttl_s,
+        )
 
     @property
     def pause(self) -> float:
@@ -66,6 +79,8 @@ class Janitor:
         while await self._store.outbox.bury(now - self._lifetimes.dead_letters):
             pass
         while await self._store.expire(now - self._lifetimes.records):
+            pass
+        while await self._store.generations.expire(now - self._lifetimes.generations):
             pass
         await self._inputs.sweep(now)
 

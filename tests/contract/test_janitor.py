@@ -33,7 +33,7 @@ async def test_outputs_that_cannot_be_deleted_keep_no_others(
     settings = Settings(comfy_home=tmp_path, state_dir=tmp_path / "state")
     async with Providers.open(settings) as providers, Fetcher(providers).run() as fetcher:
         inputs = await Inputs.open(settings, fetcher)
-        lifetimes = Lifetimes(outputs=0, records=0, dead_letters=0)
+        lifetimes = Lifetimes(outputs=0, records=0, dead_letters=0, generations=0)
         janitor = Janitor(store, Waiters(store), inputs, discard, lifetimes)
         hands.forward(1)
         await janitor.round(hands())
