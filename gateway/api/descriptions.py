@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from gateway import errors, schemas
-from gateway.api import answers, model_schemas
+from gateway.api import answers, lora_schemas, model_schemas
 
 #: Runs on both engines, with no model: a picture of one colour.
 EXAMPLE = {
@@ -66,6 +66,10 @@ _PROMPT_ERRORS = (
     errors.UnknownModelFolder,
     errors.DestinationNotConfigured,
     errors.InvalidGraph,
+    errors.UnknownPreset,
+    errors.PresetRefused,
+    errors.UnknownLora,
+    errors.LoraRefused,
     errors.QueueFull,
     errors.KeyQueueFull,
     errors.NotReady,
@@ -157,6 +161,8 @@ OPERATIONS: dict[tuple[str, str], Told] = {
         description="What stands in `<file>.json` beside the output, also when both are gone.",
     ),
     ("GET", "/models"): Told({200: model_schemas.ModelList}, (errors.NotReady,), tag="models"),
+    ("GET", "/loras"): Told({200: lora_schemas.LoraList}, (errors.NotReady,), tag="models"),
+    ("GET", "/presets"): Told({200: lora_schemas.PresetList}, tag="models"),
     ("POST", "/download"): Told(
         {200: model_schemas.DownloadAnswer, 202: model_schemas.DownloadAnswer},
         (

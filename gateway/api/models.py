@@ -117,7 +117,7 @@ async def list_cache(request: web.Request) -> web.Response:
     limit = int(parts.settings.lru_cache_size_gb * (1 << 30)) or None
     size = sum(file.size for file in files)
     told = await asyncio.to_thread(
-        lambda: [{**_shown(file), "links": _places(parts, file)} for file in files]
+        lambda: [{**_shown(file), "links": places(parts, file)} for file in files]
     )
     return json_response({"files": told, "size": size, "limit": limit})
 
@@ -128,7 +128,7 @@ async def delete_cached(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-def _places(parts: Parts, file: EntryShown) -> list[str]:
+def places(parts: Parts, file: EntryShown) -> list[str]:
     """Return folder/name of each link: those of this run, and those that earlier runs noted."""
     found = set(parts.models.links.places(parts.settings.cache / file.name))
     roots = (model_paths.links(parts.settings), parts.settings.models)

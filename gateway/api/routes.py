@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.api import docs, events, jobs, models, operations, prompt, webhooks
+from gateway.api import docs, events, jobs, loras, models, operations, prompt, webhooks
 from gateway.api.middleware import Handler
 
 
@@ -30,6 +30,8 @@ TABLE = (
     Route("GET", "/jobs/{id}/outputs/{name}", jobs.get_output),
     Route("GET", "/jobs/{id}/outputs/{name}/metadata", jobs.get_output_metadata),
     Route("GET", "/models", models.list_models),
+    Route("GET", "/loras", loras.list_loras),
+    Route("GET", "/presets", loras.list_presets),
     Route("POST", "/download", models.post_download),
     Route("GET", "/downloads", models.list_downloads),
     Route("GET", "/cache", models.list_cache),
