@@ -77,6 +77,13 @@ class Sidecar(BaseModel):
     comfyui_version: str | None
 
 
+class GenerationList(BaseModel):
+    """Newest first."""
+
+    generations: list[Sidecar]
+    next_cursor: str | None = None
+
+
 class Text(BaseModel):
     """A text that a job produced."""
 

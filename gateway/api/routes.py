@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.api import docs, events, jobs, loras, models, operations, prompt, webhooks
+from gateway.api import docs, events, generations, jobs, loras, models, operations, prompt, webhooks
 from gateway.api.middleware import Handler
 
 
@@ -29,6 +29,7 @@ TABLE = (
     Route("GET", "/jobs/{id}/events", events.get_events),
     Route("GET", "/jobs/{id}/outputs/{name}", jobs.get_output),
     Route("GET", "/jobs/{id}/outputs/{name}/metadata", jobs.get_output_metadata),
+    Route("GET", "/generations", generations.list_generations),
     Route("GET", "/models", models.list_models),
     Route("GET", "/loras", loras.list_loras),
     Route("GET", "/presets", loras.list_presets),
