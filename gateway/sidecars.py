@@ -12,11 +12,7 @@ from gateway import graph
 from gateway.comfy.calls import Calls
 from gateway.jobs.job import Job
 from gateway.log import logger
-
-try:
-    from gateway.workflows.recipe import recipe
-except ModuleNotFoundError:
-    recipe = None
+from gateway.workflows.recipe import recipe
 
 VERSION = metadata.version("comfy-gateway")
 _VERSION_LENGTH = 100
@@ -64,7 +60,7 @@ class Sidecars:
 
     def _recipe(self, workflow: graph.Graph, node_id: str) -> dict[str, Any]:
         own = _own(workflow, node_id)
-        if own is None or recipe is None:
+        if own is None:
             return {"models": []}
         found = recipe(workflow, own).as_dict()
         return {**found, "models": [self._checked(model) for model in found["models"]]}

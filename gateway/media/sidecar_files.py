@@ -55,11 +55,12 @@ def _encoded(content: dict[str, Any]) -> bytes:
 def _is_free(path: Path) -> bool:
     try:
         status = path.lstat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST:
-            return False
-        found = orjson.loads(path.read_bytes())
     except FileNotFoundError:
         return True
-    except (OSError, ValueError):
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST:
+        return False
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and found.keys() >= _MARKS

@@ -47,8 +47,13 @@ class Place:
         return self.folder / "output"
 
     def written(self) -> list[str]:
-        """Return the names of all output files."""
-        return [path.name for path in self.outputs.rglob("*") if path.is_file()]
+        """Return the names of all output files; what stands beside them is not counted."""
+        found = [path for path in self.outputs.rglob("*") if path.is_file()]
+        return [path.name for path in found if path not in self.sidecars()]
+
+    def sidecars(self) -> list[Path]:
+        """Return the files that stand beside outputs."""
+        return sorted(self.outputs.rglob("*.json"))
 
     def command(self, faults: str, first: str) -> str:
         """Return a CMD; the faults in `first` count for the first start alone."""

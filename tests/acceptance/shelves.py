@@ -19,6 +19,9 @@ class Shelf:
     def __init__(self) -> None:
         self.url = ""
         self.files: dict[str, bytes] = {}
+        #: What stands beside files; nothing else counts them.
+        self.sidecars: dict[str, bytes] = {}
+        self.sidecar_status = 201
         self.types: dict[str, str] = {}
         self.sent: dict[str, str] = {}
         self.asked: list[str] = []
@@ -33,6 +36,8 @@ class Shelf:
         return web.Response(body=self.files[request.path])
 
     async def put(self, request: web.Request) -> web.Response:
+        if request.content_type == "application/json":
+            return await self.put_sidecar(request)
         self.asked.append(request.path)
         body = await request.read()
         await self.may_answer.wait()
@@ -41,6 +46,13 @@ class Shelf:
             self.types[request.path] = request.content_type
             self.sent[request.path] = request.headers.get("Authorization", "")
         return web.Response(status=self.status)
+
+    async def put_sidecar(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        await self.may_answer.wait()
+        if self.sidecar_status == 201:
+            self.sidecars[request.path] = body
+        return web.Response(status=self.sidecar_status)
 
     async def post(self, request: web.Request) -> web.Response:
         self.events.append((dict(request.headers), await request.read()))
