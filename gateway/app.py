@@ -43,7 +43,7 @@ from gateway.models.library import Library
 from gateway.models.links import Links
 from gateway.models.resolver import Resolver
 from gateway.narration import Narration
-from gateway.preparation import Preparation
+from gateway.preparation import Preparation, hold_inputs
 from gateway.provisioning import Provisioning
 from gateway.recycling import Limits as RecyclingLimits
 from gateway.recycling import Load, Recycling
@@ -82,6 +82,7 @@ class Gateway:
     resolver: Resolver
     preparation: Preparation
     sidecars: Sidecars
+    workflows: Workflows
     comfy: Comfy
     runner: Runner
     warmup: WarmUp
@@ -117,6 +118,7 @@ class Gateway:
                 self._open_sender,
                 self._open_session,
                 self._open_models,
+                self._open_workflows,
                 self._open_runner,
                 self._open_engine,
                 self._open_worker,
@@ -150,18 +152,15 @@ class Gateway:
             account = account_url(self.settings.azure_storage_connection_string)
             self.uploads = Uploads(self.providers, notify=self.events.notify, azure_account=account)
             self.inputs = await Inputs.open(self.settings, self.fetcher)
-            await self._hold_inputs()
+            await hold_inputs(self.store, self.inputs)
             yield
 
-    async def _hold_inputs(self) -> None:
-        """Keep the files that waiting jobs of an earlier run need."""
-        cursor = None
-        while True:
-            holdings, cursor = await self.store.holdings(cursor)
-            for holding in holdings:
-                self.inputs.hold(holding.job_id, holding.names)
-            if cursor is None:
-                return
+    async def _open_workflows(self, _: web.Application) -> AsyncIterator[None]:
+        """Read the folder of named workflows before the first request, and follow it."""
+        self.workflows = Workflows(self.settings.workflows, is_taken=routes.is_taken)
+        await self.workflows.load()
+        async with self.shutdown.running(self.workflows.run()):
+            yield
 
     async def _open_sender(self, _: web.Application) -> AsyncIterator[None]:
         settings = self.settings
@@ -311,7 +310,7 @@ class Gateway:
             folders=self.folders,
             resolver=self.resolver,
             catalog=self.comfy.catalog,
-            workflows=Workflows(self.settings.workflows),
+            workflows=self.workflows,
             refresh_classes=self.comfy.refresh,
             discard=self.runner.discard,
             keyring=self.keyring,

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway import graph
 from gateway.jobs.job import ModelInput
+from gateway.jobs.store import Store
 from gateway.media.inputs import Admitted, Inputs, LocalInput, RemoteInput
 from gateway.models.library import Library, Want
 from gateway.schemas import Auth, Credential
@@ -152,3 +153,14 @@ async def _together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+async def hold_inputs(store: Store, inputs: Inputs) -> None:
+    """Keep the files that waiting jobs of an earlier run need."""
+    cursor = None
+    while True:
+        holdings, cursor = await store.holdings(cursor)
+        for holding in holdings:
+            inputs.hold(holding.job_id, holding.names)
+        if cursor is None:
+            return
