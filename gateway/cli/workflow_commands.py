@@ -82,9 +82,9 @@ def workflows_new(
 ) -> None:
     """Propose a manifest for a workflow: what in it is worth a parameter."""
     from gateway.cli import screen, workflow_file
-    from gateway.workflows import proposal
+    from gateway.workflows import proposal_text
 
-    text = proposal.manifest(workflow_file.read(file).workflow)
+    text = proposal_text.manifest(workflow_file.read(file).workflow)
     if output is None:
         screen.show_text(text)
         return
