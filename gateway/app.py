@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp import web
 
 from gateway import errors, metrics, salt
-from gateway.api import middleware, routes
+from gateway.api import aliases, middleware, routes
 from gateway.api.keyring import Keyring
 from gateway.api.parts import PARTS, Background, Parts
 from gateway.api.standing import Standing
@@ -106,7 +106,7 @@ class Gateway:
     def application(self) -> web.Application:
         """Return the HTTP application that starts and stops the parts."""
         app = web.Application(
-            middlewares=middleware.ALL,
+            middlewares=[*middleware.ALL, aliases.answer_aliases],
             client_max_size=int(self.settings.max_body_size_mb * 1024 * 1024),
         )
         app.on_response_prepare.append(middleware.add_headers)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from gateway import errors, schemas
-from gateway.api import answers, lora_schemas, model_schemas
+from gateway.api import answers, lora_schemas, model_schemas, workflow_schemas
 
 #: Runs on both engines, with no model: a picture of one colour.
 EXAMPLE = {
@@ -97,6 +97,48 @@ class Told:
 
 _HEALTH = answers.HealthAnswer
 _UNKNOWN = (errors.JobNotFound,)
+_PROMPT_PARAMETERS = (
+    ("Prefer", "header", "string", "`respond-async`: 202 as soon as the job is on disk."),
+    (
+        "Idempotency-Key",
+        "header",
+        "string",
+        "Joins the job that an earlier request with this key and the same body began.",
+    ),
+    (
+        "format",
+        "query",
+        "string",
+        "`png`, `jpeg`, `jpg`, `webp`, `avif`: the first picture itself, converted if need be.",
+    ),
+    (
+        "dry_run",
+        "query",
+        "boolean",
+        "Check the request and answer `{prompt, changes, warnings}`: nothing runs or is stored.",
+    ),
+)
+_NAMED_ERRORS = (
+    errors.WorkflowNotFound,
+    errors.WorkflowBroken,
+    errors.InvalidParameters,
+    errors.BuildFailed,
+    *_PROMPT_ERRORS,
+)
+_RAW = ("image/*", "video/*", "audio/*", "multipart/mixed")
+#: An operation of this shape stands for each named workflow, too.
+NAMED = Told(
+    {200: workflow_schemas.NamedAnswer, 202: workflow_schemas.NamedAcceptedAnswer},
+    _NAMED_ERRORS,
+    body=schemas.WorkflowRequest,
+    example={"input": {"prompt": "a cat in the rain", "seed": "random"}},
+    parameters=_PROMPT_PARAMETERS,
+    raw=_RAW,
+    description="`input` has values by the names of the workflow's parameters, beside every field "
+    "of `/prompt` but `prompt`. As a form, each part is a parameter or a field, and files are "
+    "media. Answers as `/prompt` does.",
+    tag="workflows",
+)
 
 OPERATIONS: dict[tuple[str, str], Told] = {
     ("POST", "/prompt"): Told(
@@ -104,19 +146,26 @@ OPERATIONS: dict[tuple[str, str], Told] = {
         _PROMPT_ERRORS,
         body=schemas.PromptRequest,
         example=EXAMPLE,
-        parameters=[
-            ("Prefer", "header", "string", "`respond-async`: 202 as soon as the job is on disk."),
-            (
-                "Idempotency-Key",
-                "header",
-                "string",
-                "Joins the job that an earlier request with this key and the same body began.",
-            ),
-        ],
-        raw=("image/*", "video/*", "audio/*", "multipart/mixed"),
+        parameters=_PROMPT_PARAMETERS,
+        raw=_RAW,
         description="202 as soon as the job is on disk: with a webhook, and for an upload with "
         "`async: true` too.",
     ),
+    ("GET", "/workflows"): Told({200: workflow_schemas.WorkflowList}, tag="workflows"),
+    ("GET", "/workflow/{name}"): Told(
+        {200: workflow_schemas.OneWorkflowAnswer}, (errors.WorkflowNotFound,), tag="workflows"
+    ),
+    ("POST", "/workflow/{name}"): NAMED,
+    ("POST", "/generate"): Told(
+        {202: workflow_schemas.TaskBegun},
+        _NAMED_ERRORS,
+        body=schemas.GenerateRequest,
+        example={"workflow_id": "sdxl_text_to_image", "params": {"prompt": "a cat in the rain"}},
+        parameters=_PROMPT_PARAMETERS[1:2],
+        description="`id`, where one is given, is the task's id. `Location` names where to ask.",
+        tag="workflows",
+    ),
+    ("GET", "/tasks/{id}"): Told({200: workflow_schemas.TaskAnswer}, _UNKNOWN, tag="workflows"),
     ("POST", "/interrupt"): Told(
         {200: answers.InterruptAnswer, 404: answers.InterruptAnswer},
         (errors.InvalidJson, errors.InvalidRequest, errors.BodyTooLarge),

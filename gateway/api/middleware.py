@@ -24,6 +24,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OPEN_PATHS = frozenset({"/health", "/ready", "/live", "/metrics", "/openapi.json", "/docs"})
 
 OWNER = web.RequestKey("owner", str)
+#: What a request is counted under, where the table does not tell.
+ROUTE = web.RequestKey("route", str)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CORS_HEADERS = "Authorization, Content-Type, X-API-Key, Idempotency-Key, Prefer, Last-Event-ID"
@@ -69,6 +71,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
             status = response.status
             return response
         finally:
+            name = request.get(ROUTE, name)
             method = request.method if name != "unknown" else "any"
             metrics.requests_total.labels(name, method, str(status)).inc()
             log = logger.debug if name in OPEN_PATHS else logger.info

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cache
 
 from aiohttp import web
 
-from gateway.api import docs, events, generations, jobs, loras, models, operations, prompt, webhooks
+from gateway.api import (
+    docs,
+    events,
+    generations,
+    jobs,
+    loras,
+    models,
+    named,
+    operations,
+    prompt,
+    tasks,
+    webhooks,
+    workflows,
+)
 from gateway.api.middleware import Handler
 
 
@@ -21,6 +36,11 @@ class Route:
 
 TABLE = (
     Route("POST", "/prompt", prompt.post_prompt),
+    Route("GET", "/workflows", workflows.list_workflows),
+    Route("GET", "/workflow/{name}", workflows.get_workflow),
+    Route("POST", "/workflow/{name}", named.post_workflow),
+    Route("POST", "/generate", tasks.post_generate),
+    Route("GET", "/tasks/{id}", tasks.get_task),
     Route("POST", "/interrupt", jobs.interrupt),
     Route("GET", "/jobs", jobs.list_jobs),
     Route("GET", "/jobs/{id}", jobs.get_job),
@@ -50,7 +70,27 @@ TABLE = (
 )
 
 
+#: Names of workflows have slashes in them where their folders nest.
+_NESTED = "/workflow/{name}"
+
+
 def add_to(app: web.Application) -> None:
     """Put the table into an application."""
     for route in TABLE:
-        app.router.add_route(route.method, route.path, route.handler)
+        app.router.add_route(route.method, _pattern(route.path), route.handler)
+
+
+def _pattern(path: str) -> str:
+    return path.replace("{name}", "{name:.+}") if path == _NESTED else path
+
+
+def is_taken(path: str) -> bool:
+    """Whether the table has an answer at this address, whatever the method."""
+    return any(_matcher(route.path).fullmatch(path) for route in TABLE)
+
+
+@cache
+def _matcher(path: str) -> re.Pattern[str]:
+    whole = ".+" if path == _NESTED else "[^/]+"
+    pieces = re.split(r"\{\w+\}", path)
+    return re.compile(whole.join(re.escape(piece) for piece in pieces))

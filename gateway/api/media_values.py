@@ -1,0 +1,98 @@
+"""Media parameters of a named workflow: what was sent becomes a file before the graph is made."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Mapping
+from typing import Any
+
+from gateway import errors, graph
+from gateway.media import encoded
+from gateway.media.inputs import Inputs, LocalInput, RemoteInput
+from gateway.media.sniff import MediaType
+from gateway.storage import credentials
+from gateway.workflows import values
+from gateway.workflows.workflow import MEDIA, Parameter
+
+#: Kind of parameter -> families of files that do. Sound comes in containers of video, too.
+_FAMILIES = {
+    "image": ("image",),
+    "mask": ("image",),
+    "audio": ("audio", "video"),
+    "video": ("video",),
+}
+#: Pictures that move are video to a node that takes one.
+_MOVING = ("image/gif", "image/webp")
+
+
+async def admit(
+    inputs: Inputs, parameters: Mapping[str, Parameter], given: Mapping[str, Any]
+) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Return the names that stand for the media among these values, and all that is wrong."""
+    found: dict[str, str] = {}
+    problems = []
+    for name, value in given.items():
+        parameter = parameters.get(name)
+        if parameter is None or parameter.type not in MEDIA or not isinstance(value, str):
+            continue
+        try:
+            found[name] = await _admitted(inputs, parameter, value)
+        except (errors.RequestRefused, values.Wrong) as failure:
+            told = values.allowed(parameter)
+            problems.append(values.problem(name, value, told, sentence(failure)))
+    return found, problems
+
+
+async def _admitted(inputs: Inputs, parameter: Parameter, value: str) -> str:
+    # The name of the input tells what it takes: a picture, for one.
+    admitted = await inputs.admit(value, location=f"input.{parameter.name}")
+    if isinstance(admitted, RemoteInput):
+        # What it holds is told when it is fetched.
+        return value
+    kind = await inputs.kind_of(admitted.name)
+    if not _does(parameter, kind, admitted.name):
+        told = f"it is {kind.mime}" if kind else "its first bytes are those of no known type"
+        raise values.Wrong(f"it is not {_ARTICLES[parameter.type]}: {told}")
+    return admitted.name
+
+
+_ARTICLES = {"image": "an image", "mask": "an image", "audio": "a sound", "video": "a video"}
+
+
+def _does(parameter: Parameter, kind: MediaType | None, name: str) -> bool:
+    families = _FAMILIES[parameter.type]
+    if kind is None:
+        # An operator's file of a type that is not told from its bytes.
+        guessed, _ = mimetypes.guess_type(name)
+        return (guessed or "").partition("/")[0] in families
+    if kind.mime in _MOVING and parameter.type == "video":
+        return True
+    return kind.family in families
+
+
+def sentence(failure: errors.RequestRefused | values.Wrong) -> str:
+    """Return what a failure says as a part of a sentence, with what to do about it."""
+    text = failure.message if isinstance(failure, errors.GatewayError) else str(failure)
+    text = text.rstrip(".")
+    hint = failure.hint if isinstance(failure, errors.GatewayError) else None
+    first = text[:1].lower() + text[1:] if text[:2] != text[:2].upper() else text
+    return f"{first}. {hint.rstrip('.')}" if hint else first
+
+
+async def without_base64(inputs: Inputs, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with names of files where base64 was; raises as `Inputs.admit`."""
+    found = dict(given)
+    for name, value in given.items():
+        if isinstance(value, str) and (encoded.data_url(value) or encoded.bare(value)):
+            admitted = await inputs.admit(value, location=f"input.{name}")
+            assert isinstance(admitted, LocalInput)
+            found[name] = admitted.name
+    return found
+
+
+def without_users(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with no user or password in their URLs."""
+    return {
+        name: credentials.taken_out(value)[0] if graph.is_url(value) else value
+        for name, value in given.items()
+    }
