@@ -153,6 +153,18 @@ def urls(graph: Graph) -> Iterator[InputRef]:
                 yield InputRef(node_id, name, value)
 
 
+def replaced_urls(graph: Graph, ran: Graph) -> dict[str, dict[str, Any]]:
+    """Return the URLs, and the lists of files, that are files in the graph that ran."""
+    found: dict[str, dict[str, Any]] = {}
+    for node_id, node in graph.items():
+        now = ran.get(node_id, {}).get("inputs", {})
+        for name, value in node.get("inputs", {}).items():
+            is_list = name == "directory" and isinstance(value, list) and not is_link(value)
+            if (is_list or is_url(value)) and now.get(name) != value:
+                found.setdefault(node_id, {})[name] = value
+    return found
+
+
 def with_inputs(graph: Graph, values: dict[tuple[str, str], Any]) -> Graph:
     """Return a copy in which the named inputs have other values."""
     edited = dict(graph)

@@ -179,6 +179,8 @@ class Runner:
     def _collected(self, job: Job, workflow: graph.Graph, execution: Execution) -> Outcome:
         """Return what a run has made; it touches the disk, all at once."""
         outcome = self._outcome(job, workflow, execution)
+        if sources := graph.replaced_urls(job.graph, workflow):
+            outcome.result["sources"] = sources
         outcome.result.update(self.sidecars.origin(job, workflow, outcome.result["outputs"]))
         return self._delivery.accompanied(job, outcome)
 

@@ -71,14 +71,16 @@ class Received:
     received_at: float
 
 
-async def receive(request: web.Request, scope: str = "", example: str = _EXAMPLE) -> Received:
+async def receive(
+    request: web.Request, scope: str = "", example: str = _EXAMPLE, *, may_be_empty: bool = False
+) -> Received:
     """Read a JSON body; `scope` is what makes the same body another request.
 
     Raises InvalidJson that shows the `example`, RequestTimeout, InvalidRequest.
     """
     parts = request.app[PARTS]
     received_at = clock.now()
-    raw = await read(request)
+    raw = await read(request) or (b"{}" if may_be_empty else b"")
     large = len(raw) > _LARGE
     body = await asyncio.to_thread(_loads, raw, example) if large else _loads(raw, example)
     check_depth(body, parts.settings.max_json_depth)

@@ -68,7 +68,7 @@ class Job:
     finished_at: float | None = None
     cancel_asked: bool = False
     prompt_id: str | None = None
-    #: {outputs, texts, stats, execution_cached, node_errors}, once it has run.
+    #: {outputs, texts, stats, execution_cached, node_errors, sources, ...}, once it has run.
     result: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     #: {code, message, status, ...} of a job that failed or was cancelled.
