@@ -14,6 +14,7 @@ from gateway.cli.generate_command import generate
 from gateway.cli.job_commands import jobs_app
 from gateway.cli.model_commands import cache_app, models_app
 from gateway.cli.options import PLAIN, WorkflowArgument
+from gateway.cli.reproduce_command import reproduce
 from gateway.cli.submit_command import submit
 from gateway.cli.webhook_commands import webhooks_app
 from gateway.cli.workflow_commands import workflows_app
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(submit)
 app.command()(generate)
+app.command()(reproduce)
 app.add_typer(workflows_app, name="workflows")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(models_app, name="models")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
@@ -14,7 +13,7 @@ from gateway.cli import local_gateway, picture, results
 from gateway.cli.client import Client
 from gateway.cli.flags import Flags
 from gateway.cli.options import KeyOption, LocalUrlOption, PreviewOption
-from gateway.cli.order import Order
+from gateway.cli.order import Ending, Order
 
 _Read = TypeVar("_Read")
 
@@ -25,10 +24,7 @@ class Wanted:
 
     workflow: str
     flags: Flags
-    output: str
-    preview: Path | None
-    dry_run: bool
-    as_json: bool
+    ending: Ending
     url: str | None
     key: str | None
 
@@ -107,7 +103,7 @@ def generate(  # noqa: PLR0913, PLR0917 - each is an option of the command
     settings = {
         "prompt": prompt,
         "negative_prompt": negative_prompt,
-        "seed": _read("--seed", flagging.seed, seed),
+        "seed": read("--seed", flagging.seed, seed),
         "steps": steps,
         "cfg": cfg,
         "sampler": sampler,
@@ -118,60 +114,42 @@ def generate(  # noqa: PLR0913, PLR0917 - each is an option of the command
     }
     fields = {
         "preset": preset,
-        "loras": [_read("--lora", flagging.lora, text) for text in loras or ()] or None,
+        "loras": [read("--lora", flagging.lora, text) for text in loras or ()] or None,
         "lora_preset": lora_preset,
         "metadata": False if no_metadata else None,
         "convert_output": results.conversion(output),
     }
-    flags = Flags(
-        _given(settings), values or [], images or [], _frame(resize, crop), _given(fields)
-    )
-    wanted = Wanted(workflow, flags, output, preview, dry_run, as_json, url, key)
-    local_gateway.run(_generated(wanted))
+    flags = Flags(given(settings), values or [], images or [], _frame(resize, crop), given(fields))
+    ending = Ending(output, preview, dry_run, as_json)
+    local_gateway.run(_generated(Wanted(workflow, flags, ending, url, key)))
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """Return those that were given."""
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _read(option: str, read: Callable[[str], _Read], text: str | None) -> _Read | None:
+def read(option: str, reading: Callable[[str], _Read], text: str | None) -> _Read | None:
     """Return what the text of an option says; a usage error when it says nothing."""
     if text is None:
         return None
     try:
-        return read(text)
+        return reading(text)
     except ValueError as failure:
         raise typer.BadParameter(str(failure), param_hint=option) from None
 
 
 def _frame(resize: str | None, crop: picture.Crop | None) -> picture.Frame | None:
-    size = _read("--resize", picture.size, resize)
+    size = read("--resize", picture.size, resize)
     return picture.Frame(*size, crop or "cover") if size else None
 
 
 async def _generated(wanted: Wanted) -> None:
-    from gateway.cli import generate as making
-    from gateway.cli import job_screen, screen
+    from gateway.cli import outcome
 
     async with local_gateway.reached(wanted.url, wanted.key) as client:
         order = await ordered(client, wanted.workflow, wanted.flags)
-        if wanted.dry_run:
-            _show_dry(await making.dry_run(client, order), as_json=wanted.as_json)
-            return
-        screen.show_notes(order.notes)
-        with job_screen.following() as shown:
-            accepted, job = await making.make(client, order, shown, wanted.preview)
-        sidecars = order.body.get("metadata") is not False
-        saved = await results.save(client, job, wanted.output, sidecars=sidecars)
-    made = making.Made(order, accepted, job, saved)
-    if wanted.as_json:
-        screen.show_json(made.told())
-        return
-    screen.show_notes([*job["warnings"], *saved.notes])
-    if made.seed is not None:
-        screen.show_notes([f"seed {made.seed}"])
-    screen.show_lines([str(file) for file in saved.files])
-    screen.show_lines([text["text"] for text in job["texts"]])
+        await outcome.reach(client, order, wanted.ending)
 
 
 async def ordered(client: Client, source: str, flags: Flags) -> Order:
@@ -183,17 +161,6 @@ async def ordered(client: Client, source: str, flags: Flags) -> Order:
         found = await named_order.of_file(client, path, flags)
         return found or await file_order.of(client, path, flags)
     return await named_order.of(client, source, flags)
-
-
-def _show_dry(found: dict[str, Any], *, as_json: bool) -> None:
-    from gateway.cli import screen
-
-    if as_json:
-        screen.show_json(found)
-        return
-    screen.show_changes(found["changes"])
-    screen.show_notes(found["warnings"])
-    screen.show_json(found["prompt"])
 
 
 async def _listed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -20,3 +21,13 @@ class Order:
     #: What was changed of the file, a sentence each.
     changes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What is done with a request: shown only, or run, and where what it makes is saved."""
+
+    output: str = "."
+    preview: Path | None = None
+    dry_run: bool = False
+    as_json: bool = False

@@ -41,7 +41,9 @@ def standing(workflow: Mapping[str, Any]) -> str:
         return "nodes missing"
     if workflow.get("missing_models"):
         return "models missing"
-    return "yes" if workflow.get("available", True) else "no"
+    # Before ComfyUI was ready once, nobody knows.
+    available = workflow.get("available")
+    return "unknown" if available is None else "yes" if available else "no"
 
 
 def problems(workflow: Mapping[str, Any]) -> list[str]:

@@ -25,6 +25,8 @@ class Proposed:
     #: What stands in the file.
     value: Any = None
     remark: str = ""
+    #: What tells it from others of its kind: the LoRA that a strength is of.
+    kin: Any = None
 
 
 #: Setting of a sampler -> type, range and description of its parameter.
@@ -185,7 +187,7 @@ def _of_samplers(workflow: graph.Graph) -> Iterator[Proposed]:
     for setting in _ORDER:
         groups: dict[Any, list[Place]] = {}
         for sampler in found:
-            for place in _places(workflow, sampler, setting):
+            for place in _places(sampler, setting):
                 if _is_value(workflow, place):
                     value = workflow[place.node_id]["inputs"][place.name]
                     groups.setdefault((type(value), value), []).append(place)
@@ -202,10 +204,10 @@ _ORDER = (
 )
 
 
-def _places(workflow: graph.Graph, sampler: samplers.Sampler, setting: str) -> Iterable[Place]:
-    if setting in ("prompt", "negative_prompt"):
-        return sampler.places.get(setting, ())
-    return samplers.writable(workflow, sampler, setting)
+def _places(sampler: samplers.Sampler, setting: str) -> Iterable[Place]:
+    # The size of a later stage follows from the first.
+    is_later = setting in samplers.SIZES and sampler.before is not None
+    return () if is_later else sampler.places.get(setting, ())
 
 
 def _counted(places: Sequence[Place]) -> str:
@@ -282,12 +284,12 @@ def _strengths(node_id: str, inputs: Mapping[str, Any]) -> Iterator[Proposed]:
     names = [name for name in ("strength_model", "strength_clip") if name in inputs]
     if len({inputs[name] for name in names if not isinstance(inputs[name], list)}) == 1:
         places = tuple(Place(node_id, name) for name in names)
-        yield Proposed(replace(_STRENGTH, places=places))
+        yield Proposed(replace(_STRENGTH, places=places), kin=inputs["lora_name"])
         return
     for name in names:
         word = "" if name == "strength_model" else "_clip"
         made = replace(_STRENGTH, name=f"lora_strength{word}", places=(Place(node_id, name),))
-        yield Proposed(made)
+        yield Proposed(made, kin=inputs["lora_name"])
 
 
 # Names
@@ -311,7 +313,7 @@ def _wanted(workflow: graph.Graph, name: str, group: Sequence[Proposed]) -> list
         slugs = [_slug(workflow, one.parameter.places[0].node_id) for one in group]
         if all(slugs) and len(set(slugs)) == len(slugs):
             return [slug if name in slug else f"{slug}_{name}" for slug in slugs]
-        levels = [_level(one.value) for one in group]
+        levels = [_level(one.kin or one.value) for one in group]
         if set(levels) == {"high", "low"} and len(group) == 2:
             return [f"{name}_{level}" for level in levels]
     return [name] * len(group)

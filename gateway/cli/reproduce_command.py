@@ -1,0 +1,143 @@
+"""`gateway reproduce`: its options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli import flags as flagging
+from gateway.cli import local_gateway, results
+from gateway.cli.client import Client, Refused, job_path
+from gateway.cli.failure import CommandFailed
+from gateway.cli.flags import OPTIONS
+from gateway.cli.generate_command import given, read
+from gateway.cli.options import KeyOption, LocalUrlOption, PreviewOption
+from gateway.cli.order import Ending, Order
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is made again, and what is to be otherwise."""
+
+    source: str
+    #: By NODE.INPUT, or by what a sampler calls it.
+    overrides: dict[str, Any]
+    #: The same, as written.
+    values: Sequence[str]
+    fields: dict[str, Any]
+
+
+def reproduce(  # noqa: PLR0913, PLR0917 - each is an option of the command
+    source: Annotated[str, typer.Argument(metavar="PICTURE|JOB_ID", help="What is made again.")],
+    seed: Annotated[
+        str | None, typer.Option(metavar="NUMBER|random", help="Another seed; -1 is random too.")
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="As steps=30, or NODE.INPUT=VALUE."),
+    ] = None,
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="PATH", help="A file or a folder.")
+    ] = ".",
+    no_metadata: Annotated[
+        bool, typer.Option("--no-metadata", help="Without the file that says what made it.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the final graph, and run nothing.")
+    ] = False,
+    preview: PreviewOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    url: LocalUrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Run the very graph again that made a picture, by its sidecar or by what it holds."""
+    number = read("--seed", flagging.seed, seed)
+    assigned = [*(values or []), *([f"seed={number}"] if number is not None else [])]
+    fields = given(
+        {
+            "metadata": False if no_metadata else None,
+            "convert_output": results.conversion(output),
+        }
+    )
+    overrides = dict(_assignment(text) for text in assigned)
+    wanted = Wanted(source, overrides, assigned, fields)
+    ending = Ending(output, preview, dry_run, as_json)
+    local_gateway.run(_reproduced(wanted, ending, url, key))
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
+    if name in ("prompt", "negative_prompt"):
+        return name, value
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+async def _reproduced(wanted: Wanted, ending: Ending, url: str | None, key: str | None) -> None:
+    from gateway.cli import made_by, outcome
+
+    file = Path(wanted.source)
+    if _is_file(file):
+        told = made_by.read(file)
+        async with local_gateway.reached(url, key) as client:
+            order = await _of_picture(client, wanted, told)
+            await outcome.reach(client, order, ending)
+        return
+    async with local_gateway.reached(url, key) as client:
+        await outcome.reach(client, _of_job(wanted, wanted.source), ending)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether the argument means a file, be it there or not: the name of a job has no ending."""
+    return path.is_file() or "/" in str(path) or path.suffix.lower() in results.PICTURES
+
+
+async def _of_picture(client: Client, wanted: Wanted, told: Any) -> Order:
+    if told.job_id is not None and await _is_known(client, told.job_id):
+        return _of_job(wanted, told.job_id)
+    if told.workflow is None:
+        raise CommandFailed(
+            f"The gateway does not know the job {told.job_id} any more, "
+            f"and {wanted.source} holds no workflow.",
+            hint="Records stay for JOB_TTL_S after the end.",
+        )
+    return _of_graph(wanted, told.workflow)
+
+
+async def _is_known(client: Client, job_id: str) -> bool:
+    try:
+        await client.ask("GET", job_path(job_id))
+    except Refused as refused:
+        if refused.status != 404:
+            raise
+        return False
+    return True
+
+
+def _of_job(wanted: Wanted, job_id: str) -> Order:
+    body = {**wanted.fields, "overrides": wanted.overrides}
+    return Order(f"{job_path(job_id)}/reproduce", body, wanted.source, wanted.overrides)
+
+
+def _of_graph(wanted: Wanted, workflow: Any) -> Order:
+    from gateway import graph
+    from gateway.cli import file_order, workflow_file
+    from gateway.workflows import changes
+
+    settings = {name: value for name, value in wanted.overrides.items() if name in OPTIONS}
+    others = [text for text in wanted.values if text.partition("=")[0] not in OPTIONS]
+    written, notes = workflow_file.edits_of(workflow, others)
+    edits = {**file_order.settings_edits(workflow, settings), **written}
+    edited = graph.with_inputs(workflow, edits)
+    told = changes.told(workflow, edited)
+    body = {**wanted.fields, "prompt": edited}
+    return Order("/prompt", body, wanted.source, wanted.overrides, told, notes)
