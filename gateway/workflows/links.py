@@ -35,6 +35,7 @@ class Wires:
     def __init__(self, workflow: graph.Graph) -> None:
         self._graph = workflow
         self._left = 1000 + 50 * len(workflow)
+        self._alone: dict[tuple[str, Any, int], bool] = {}
 
     def spend(self) -> bool:
         """Whether there is time for one more node; hostile graphs run out of it."""
@@ -119,13 +120,15 @@ class Wires:
         found = self.literal(place)
         if found is None or found == place:
             return place
-        return found if self._feeds_only(found, place, peers) else place
+        source, output = self.inputs(place.node_id)[place.name]
+        key = (found.node_id, output if source == found.node_id else None, id(peers))
+        if key not in self._alone:
+            self._alone[key] = self._feeds_only(key[0], key[1], peers)
+        return found if self._alone[key] else place
 
-    def _feeds_only(self, found: Place, place: Place, peers: AbstractSet[Place]) -> bool:
-        slot = self.inputs(place.node_id)[place.name][1]
-        direct = self.inputs(place.node_id)[place.name][0] == found.node_id
-        waiting: list[tuple[str, Any]] = [(found.node_id, slot if direct else None)]
-        seen = {found.node_id}
+    def _feeds_only(self, node_id: str, output: Any, peers: AbstractSet[Place]) -> bool:
+        waiting: list[tuple[str, Any]] = [(node_id, output)]
+        seen = {node_id}
         while waiting:
             current, output = waiting.pop()
             readers = [

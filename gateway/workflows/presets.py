@@ -10,6 +10,7 @@ from pydantic import Field
 
 from gateway import errors, graph
 from gateway.schemas import Wire
+from gateway.workflows.links import Wires
 from gateway.workflows.samplers import SIZES, Place, Sampler, edits, samplers, writable
 
 Word = Annotated[str, Field(min_length=1, max_length=200, strict=True)]
@@ -58,10 +59,11 @@ def apply(
             hint="Leave preset out, or send a workflow with a KSampler or the like.",
             location="preset",
         )
+    wires = Wires(workflow)
     settings = {
         name: value
         for name, value in preset.settings.items()
-        if not _is_kept(workflow, found, name, kept)
+        if not _is_kept(wires, found, name, kept)
     }
     written, _ = edits(workflow, settings, found)
     values: dict[tuple[str, str], Any] = {
@@ -70,19 +72,18 @@ def apply(
     return graph.with_inputs(workflow, values), list(_homeless(workflow, settings, found))
 
 
-def _is_kept(
-    workflow: graph.Graph, found: list[Sampler], name: str, kept: AbstractSet[Place]
-) -> bool:
+def _is_kept(wires: Wires, found: list[Sampler], name: str, kept: AbstractSet[Place]) -> bool:
     """Whether all places of a setting are kept: then nothing is scaled for it either."""
-    places = {place for one in found for place in writable(workflow, one, name)}
+    places = {place for one in found for place in writable(wires, one, name)}
     return bool(places) and places <= kept
 
 
 def _homeless(
     workflow: graph.Graph, settings: Mapping[str, Any], found: list[Sampler]
 ) -> Iterator[str]:
+    wires = Wires(workflow)
     for name in settings:
-        lacking = [one for one in found if not writable(workflow, one, name)]
+        lacking = [one for one in found if not writable(wires, one, name)]
         if name in SIZES:
             # What goes on with another sampler's latent has its size, or keeps its proportion.
             lacking = [one for one in lacking if one.before is None]

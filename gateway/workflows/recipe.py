@@ -146,7 +146,7 @@ def _in_order(wires: Wires, start: str) -> Iterator[str]:
 
 
 def _sources(wires: Wires, node_id: str) -> Iterator[str]:
-    """Yield the nodes that a node needs: what was sampled before it, then its model, then others."""
+    """Yield the nodes that a node needs: what was sampled before it, its model, then others."""
     links = [
         (name, value[0]) for name, value in wires.inputs(node_id).items() if wires.leads(value)
     ]

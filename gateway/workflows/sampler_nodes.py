@@ -181,7 +181,7 @@ def _fixed(
     ):
         end = behind[wire]
         if end and name not in places and word in (spoken := wires.class_of(end)):
-            found[name] = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", spoken.replace(word, "")).lower()
+            found[name] = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", spoken.replace(word, "")).lower()
     return found
 
 

@@ -15,9 +15,19 @@ from typing import Any
 
 from gateway import graph
 from gateway.workflows.links import Place, Wires
-from gateway.workflows.sampler_nodes import SETTINGS, TEXTS, Sampler, samplers
+from gateway.workflows.sampler_nodes import CLASSES, SETTINGS, TEXTS, Sampler, samplers
 
-__all__ = ["SETTINGS", "SIZES", "Place", "Sampler", "edits", "samplers", "values", "writable"]
+__all__ = [
+    "CLASSES",
+    "SETTINGS",
+    "SIZES",
+    "Place",
+    "Sampler",
+    "edits",
+    "samplers",
+    "values",
+    "writable",
+]
 
 SIZES = ("width", "height")
 #: Latents are a multiple of this, in pixels.
@@ -52,10 +62,9 @@ def _number(value: Any) -> float | None:
 
 
 def _whole(value: Any) -> int | None:
-    if isinstance(value, int):
-        return int(value)
-    found = _number(value)
-    return None if found is None else int(found)
+    found = value if isinstance(value, int) else _number(value)
+    # Larger ones are none that ComfyUI takes, and no JSON of ours can say them.
+    return None if found is None or abs(found) >= 2**64 else int(found)
 
 
 def _word(value: Any) -> str | None:
@@ -84,33 +93,32 @@ def edits(
     together of several texts has no place. `found`: its samplers, where they are known.
     """
     found = samplers(workflow) if found is None else found
-    edited = dict(_scaled_sizes(workflow, found, settings))
+    wires = Wires(workflow)
+    edited = dict(_scaled_sizes(wires, found, settings))
     if "steps" in settings:
-        edited |= _scaled_steps(workflow, found, settings["steps"])
+        edited |= _scaled_steps(wires, found, settings["steps"])
     homeless = []
     for name, value in settings.items():
-        places = [place for sampler in found for place in writable(workflow, sampler, name)]
+        places = [place for sampler in found for place in writable(wires, sampler, name)]
         edited |= dict.fromkeys(places, value)
         if not places:
             homeless.append(name)
     return edited, homeless
 
 
-def writable(workflow: graph.Graph, sampler: Sampler, setting: str) -> tuple[Place, ...]:
+def writable(wires: Wires, sampler: Sampler, setting: str) -> tuple[Place, ...]:
     """Return the inputs to write for a setting of one sampler."""
     places = sampler.places.get(setting, ())
     if setting in SIZES and sampler.before is not None:
         return ()
     if setting in TEXTS and len({place.node_id for place in places}) > 1:
-        wires = Wires(workflow)
         return places if len({wires.text(place) for place in places}) == 1 else ()
     return places
 
 
 def _scaled_steps(
-    workflow: graph.Graph, found: Sequence[Sampler], steps: int
+    wires: Wires, found: Sequence[Sampler], steps: int
 ) -> Iterator[tuple[Place, Any]]:
-    wires = Wires(workflow)
     for sampler in found:
         before = _whole(wires.value(sampler.places["steps"][0])) if _counts(sampler) else None
         for place in sampler.counted if before else ():
@@ -134,14 +142,13 @@ def _share(at: int, before: int, after: int) -> int:
 
 
 def _scaled_sizes(
-    workflow: graph.Graph, found: Sequence[Sampler], settings: Mapping[str, Any]
+    wires: Wires, found: Sequence[Sampler], settings: Mapping[str, Any]
 ) -> Iterator[tuple[Place, Any]]:
-    wires = Wires(workflow)
-    told = {sampler.node_id: sampler for sampler in found}
+    first = _first(found)
     for sampler in found:
-        first = _first(sampler, told) if sampler.before is not None else None
-        for name in SIZES if first else ():
-            own, base = sampler.places.get(name), first.places.get(name) if first else None
+        start = first.get(sampler.node_id)
+        for name in SIZES if start else ():
+            own, base = sampler.places.get(name), start.places.get(name) if start else None
             was = _whole(wires.value(base[0])) if base else None
             now = _whole(wires.value(own[0])) if own else None
             if name in settings and own and was and now:
@@ -149,12 +156,17 @@ def _scaled_sizes(
                 yield own[0], max(1, grains) * _GRAIN
 
 
-def _first(sampler: Sampler, told: Mapping[str, Sampler]) -> Sampler | None:
-    """Return the sampler that the first latent of a row of them goes to."""
-    seen = {sampler.node_id}
-    while sampler.before is not None:
-        sampler = told[sampler.before]
-        if sampler.node_id in seen:
-            return None
-        seen.add(sampler.node_id)
-    return sampler
+def _first(found: Sequence[Sampler]) -> dict[str, Sampler]:
+    """Return the sampler that begins the row of each one that goes on with another's latent."""
+    told = {sampler.node_id: sampler for sampler in found}
+    first: dict[str, Sampler] = {}
+    for sampler in found:
+        row, current = {sampler.node_id: None}, sampler
+        while current.before is not None and current.before not in row:
+            current = first.get(current.before, told[current.before])
+            row[current.node_id] = None
+        if current.before is None:
+            first |= dict.fromkeys(
+                (node_id for node_id in row if node_id != current.node_id), current
+            )
+    return first
