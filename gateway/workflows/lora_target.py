@@ -14,6 +14,8 @@ _FOREIGN = {
     "HyVideo": "HyVideoLoraSelect",
     "Nunchaku": "the LoRA loaders of ComfyUI-nunchaku",
 }
+#: Where a request speaks of them.
+_PLACE = "loras"
 _SHOWN = 10
 _LENGTH = 60
 
@@ -64,8 +66,9 @@ def _no_place(workflow: graph.Graph, found: list[Chain]) -> errors.LoraRefused:
     for chain in found:
         if instead := _foreign(workflow, chain):
             return errors.LoraRefused(
-                f"{_told(workflow, chain.source)} gives a model that LoraLoader cannot change.",
+                f"LoraLoader cannot change the model of {_told(workflow, chain.source)}.",
                 hint=f"Put the LoRA into the graph with {instead}.",
+                location=_PLACE,
             )
     unused = [
         node_id for node_id, node in workflow.items() if node["class_type"] in model_wires.LOADERS
@@ -74,10 +77,12 @@ def _no_place(workflow: graph.Graph, found: list[Chain]) -> errors.LoraRefused:
         return errors.LoraRefused(
             f"Nothing in the workflow takes the model of {_told(workflow, unused[0])}.",
             hint="Connect the loader to a sampler, or leave the LoRAs out.",
+            location=_PLACE,
         )
     return errors.LoraRefused(
         "The workflow has no model loader whose model goes to a sampler.",
         hint="Leave the LoRAs out, or add a loader such as CheckpointLoaderSimple.",
+        location=_PLACE,
     )
 
 
@@ -85,15 +90,16 @@ def _no_target(workflow: graph.Graph, found: list[Chain], target: str) -> errors
     if not found:
         return _no_place(workflow, found)
     if target in workflow:
-        reason = f"{_told(workflow, target)} is no part of a model chain"
+        reason = f"The target, {_told(workflow, target)}, is no part of a model chain"
     else:
-        reason = f"target {target[:_LENGTH]!r} names no model chain of the workflow"
+        reason = f"The target {target[:_LENGTH]!r} names no model chain of the workflow"
     names = list(dict.fromkeys(_names(workflow, found)))
     return errors.LoraRefused(
         f"{reason}; those there are: "
         f"{', '.join(_told(workflow, chain.source) for chain in found[:_SHOWN])}.",
         hint=f"Name one of {', '.join(names[: 2 * _SHOWN])}; or leave target out: all of them.",
         targets=names,
+        location=_PLACE,
     )
 
 

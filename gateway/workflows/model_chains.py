@@ -15,13 +15,12 @@ from gateway.workflows.model_wires import Point, Port, Wiring
 #: Graphs have two, at times four; each costs a walk through the graph.
 MOST = 32
 
-#: What tells a node that samples, or guides a sampler, from one that changes the model.
+#: What tells a node that samples with a model, or times a sampler, from one that changes it.
 _SAMPLING = frozenset(
-    (
-        *("positive", "negative", "conditioning", "cond1", "latent_image", "sampler_name"),
-        *("scheduler", "sigmas", "noise_seed", "seed", "steps", "cfg"),
-    )
+    ("latent_image", "sampler_name", "scheduler", "sigmas", "noise_seed", "seed", "steps", "cfg")
 )
+#: What guiders take too; beside a text encoder it is a bundle that takes them, as a pipe is.
+_GUIDING = frozenset(("positive", "negative", "conditioning", "cond1"))
 _CONDITIONING = re.compile(r"positive|negative|cond|guider|prompt", re.IGNORECASE)
 _SIDE = re.compile(r"(?:^|[^a-z])(high|low)(?![a-z])|(high|low)[ _-]?noise", re.IGNORECASE)
 
@@ -77,7 +76,10 @@ def chains(workflow: graph.Graph) -> list[Chain]:
 
 def is_sampling(node: Mapping[str, Any]) -> bool:
     """Whether a node that takes a model samples with it, or guides or times a sampler."""
-    return not _SAMPLING.isdisjoint(node.get("inputs", {}))
+    inputs = node.get("inputs", {})
+    if not _SAMPLING.isdisjoint(inputs):
+        return True
+    return not _GUIDING.isdisjoint(inputs) and "clip" not in inputs
 
 
 def _carried(workflow: graph.Graph, models: Wiring, links: Wiring, sources: list[str]) -> set[str]:
