@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 
 from tests.acceptance.conftest import Answer, Gateway
-from tests.acceptance.graphs import empty_image, load_image
+from tests.acceptance.graphs import empty_image, load_image, no_such_model
 
 COLOR = """\
 description: A picture of one colour
@@ -24,6 +24,19 @@ parameters:
   photo: {type: image, required: true, bind: 1.inputs.image}
   name: {type: string, default: hello, bind: 2.inputs.filename_prefix}
 """
+
+
+def _lacking() -> dict[str, Any]:
+    graph = {**empty_image(), "9": {"class_type": "NoSuchNode", "inputs": {}}}
+    no_such_model(graph)
+    return graph
+
+
+def _drawn() -> dict[str, Any]:
+    # A node that no output needs: its seed is told all the same.
+    return {**empty_image(), "3": {"class_type": "KSampler", "inputs": {"seed": 1}}}
+
+
 #: name -> (graph, manifest)
 WORKFLOWS: dict[str, tuple[dict[str, Any], str]] = {
     "color": (empty_image(kind=0), COLOR.replace("2.inputs.kind", "1.inputs.kind")),
@@ -31,10 +44,8 @@ WORKFLOWS: dict[str, tuple[dict[str, Any], str]] = {
     "people/portrait": (empty_image(), "parameters: {}\n"),
     "prompt": (empty_image(), "parameters: {}\n"),
     "Füße im Gras": (empty_image(), "parameters: {}\n"),
-    "lacking": (
-        {**empty_image(), "3": {"class_type": "NoSuchNode", "inputs": {}}},
-        "parameters: {}\n",
-    ),
+    "lacking": (_lacking(), "parameters: {}\n"),
+    "drawn": (_drawn(), "parameters: {seed: {type: seed, default: random, bind: 3.inputs.seed}}\n"),
 }
 
 
