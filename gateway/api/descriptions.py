@@ -187,6 +187,16 @@ OPERATIONS: dict[tuple[str, str], Told] = {
         _UNKNOWN,
         description="202 when the job is asked to end; 200 when it was over already.",
     ),
+    ("POST", "/jobs/{id}/reproduce"): Told(
+        {200: answers.PromptAnswer, 202: answers.AcceptedAnswer},
+        (errors.JobNotFound, errors.InvalidParameters, *_PROMPT_ERRORS),
+        body=schemas.ReproduceRequest,
+        example={"overrides": {"seed": 7, "3.inputs.steps": 30}},
+        parameters=_PROMPT_PARAMETERS,
+        raw=_RAW,
+        description="The body may be empty. `overrides` name an input as `NODE.INPUT`, a parameter "
+        "of the named workflow, or a sampler's setting; its uploads and webhooks are not repeated.",
+    ),
     ("GET", "/jobs/{id}/events"): Told(
         {200: "text/event-stream", 204: None},
         (*_UNKNOWN, errors.InvalidRequest),
