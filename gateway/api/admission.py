@@ -74,6 +74,10 @@ def _without_users(
     for node_id, entries in graph.directory_lists(workflow):
         urls = [bare(entry) if graph.is_url(entry) else entry for entry in entries]
         edits[node_id, "directory"] = urls
+    for ref in graph.urls(workflow):
+        # Also where no output needs the node: its weights are not fetched, and yet it is stored.
+        if ref.name in graph.MODEL_INPUTS.get(workflow[ref.node_id]["class_type"], {}):
+            edits[ref.node_id, ref.name] = bare(ref.value)
     stripped = [ModelInput({**one, "url": bare(one["url"])}) for one in models]
     edits |= {(one["node_id"], one["name"]): one["url"] for one in stripped}
     return graph.with_inputs(workflow, edits) if found else workflow, stripped, found

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway import graph
+from gateway.storage import address
 
 _LONGEST = 120
 
@@ -45,6 +46,8 @@ def _differ(old: Any, new: Any) -> bool:
 
 def shown(value: Any) -> str:
     """Return a value as JSON writes it, short enough for a line."""
+    if graph.is_url(value):
+        value = address.shown(value)
     if isinstance(value, str):
         # A picture in base64 has millions of characters.
         short = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"

@@ -18,6 +18,9 @@ from aiohttp import web
 from tests.acceptance.conftest import Answer, Gateway
 from tests.listening import listening
 
+#: What paths below /basic ask for: the user ann and the password s3cret.
+BASIC = "Basic " + base64.b64encode(b"ann:s3cret").decode()
+
 
 def weights(path: str) -> bytes:
     """A small file of weights, another one for each path."""
@@ -44,6 +47,8 @@ class Host:
             await self.gate.wait()
         if path.startswith("/private") and request.headers.get("Authorization") != "Bearer open":
             return web.Response(status=403 if "403" in path else 401)
+        if path.startswith("/basic") and request.headers.get("Authorization") != BASIC:
+            return web.Response(status=401)
         if path.startswith("/missing"):
             return web.Response(status=404)
         if path.startswith("/page"):
