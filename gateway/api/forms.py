@@ -251,7 +251,7 @@ class _Taking:
         if name in self.accepts.files:
             return
         if self._is_field(name):
-            raise errors.InvalidRequest("it is a field, not a file: send it without a filename")
+            raise values.Wrong("it is a field of the request: send it as text, without a filename")
         raise values.Wrong(
             "it takes no file" if name in self.accepts.parameters else "there is no such parameter"
         )

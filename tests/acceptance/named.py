@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ parameters:
   photo: {type: image, required: true, bind: 1.inputs.image}
   name: {type: string, default: hello, bind: 2.inputs.filename_prefix}
 """
+_FIELDS = """\
+parameters:
+  id: {type: integer, default: 1, bind: 1.inputs.color}
+  input: {type: string, default: x, bind: 1.inputs.kind}
+"""
 
 
 def _lacking() -> dict[str, Any]:
@@ -44,6 +50,10 @@ WORKFLOWS: dict[str, tuple[dict[str, Any], str]] = {
     "people/portrait": (empty_image(), "parameters: {}\n"),
     "prompt": (empty_image(), "parameters: {}\n"),
     "Füße im Gras": (empty_image(), "parameters: {}\n"),
+    "fields": (
+        empty_image(kind=""),
+        _FIELDS,
+    ),
     "lacking": (_lacking(), "parameters: {}\n"),
     "drawn": (_drawn(), "parameters: {seed: {type: seed, default: random, bind: 3.inputs.seed}}\n"),
 }
@@ -66,7 +76,7 @@ async def submit(
     form = aiohttp.FormData(default_to_multipart=True)
     for name, value, *filename in parts:
         if filename:
-            form.add_field(name, value, filename=filename[0])
+            form.add_field(name, io.BytesIO(value), filename=filename[0])
         else:
             form.add_field(name, value)
     for name, text in fields.items():
