@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.workflows import fields, places
@@ -151,7 +151,7 @@ def _based(name: str, spot: Spot, shared: Shared, wrong: list[Mistake]) -> Defin
     base = shared.base
     if base is not None and isinstance(base.value, dict) and name in base.value:
         made = definition(name, base.at(name), wrong)
-        return Definition(name, spot, made.said)
+        return replace(made, spot=spot)
     if not shared.is_base_broken:
         known: Collection[str] = base.value if base and isinstance(base.value, dict) else ()
         file = base.file if base else "base.yaml"

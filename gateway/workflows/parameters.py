@@ -49,10 +49,18 @@ class Definition:
     #: Where the workflow names it.
     spot: Spot
     said: Mapping[str, Spot]
+    #: Fields that hold what they may not: they are there, and that much was told.
+    ill: frozenset[str] = frozenset()
 
     def under(self, other: Definition) -> Definition:
         """Return this with another's fields over its own; an empty field takes one away."""
-        return Definition(self.name, other.spot, {**self.said, **other.said})
+        said = {**self.said, **other.said}
+        return Definition(self.name, other.spot, said, self.ill | other.ill)
+
+    def lacks(self, *keys: str) -> bool:
+        """Whether none of these fields says anything."""
+        there = {key for key, spot in self.said.items() if spot.value is not None} | self.ill
+        return not there & {*keys}
 
 
 def definition(name: str, spot: Spot, wrong: list[Mistake]) -> Definition:
@@ -60,7 +68,11 @@ def definition(name: str, spot: Spot, wrong: list[Mistake]) -> Definition:
     if not _NAME.fullmatch(name):
         said = "a parameter is named by letters, digits, _ and -, and begins with no digit"
         wrong.append(spot.mistake_of_key(said))
-    return Definition(name, spot, fields.known_fields(spot, _FIELDS, wrong))
+    said = fields.known_fields(spot, _FIELDS, wrong)
+    if spot.value is None:
+        return Definition(name, spot, said)
+    there = spot.value if isinstance(spot.value, dict) else _FIELDS
+    return Definition(name, spot, said, frozenset(key for key in there if key not in said))
 
 
 def parameter(defined: Definition, workflow: graph.Graph, wrong: list[Mistake]) -> Parameter | None:
@@ -82,11 +94,9 @@ def parameter(defined: Definition, workflow: graph.Graph, wrong: list[Mistake]) 
 
 
 def _kind(defined: Definition, said: Mapping[str, Spot], wrong: list[Mistake]) -> str | None:
+    if defined.lacks("type"):
+        wrong.append(defined.spot.mistake(f"type is missing; {near('', KINDS)}"))
     if "type" not in said:
-        if "type" not in defined.said:
-            wrong.append(defined.spot.mistake(f"type is missing; {near('', KINDS)}"))
-        else:
-            wrong.append(defined.said["type"].mistake(f"type is empty; {near('', KINDS)}"))
         return None
     kind = said["type"].value
     if kind not in KINDS:
@@ -105,9 +115,9 @@ def _check_fields(
             told = f"{key} goes with {', '.join(kinds)}; this is {kind}"
             wrong.append(said[key].mistake_of_key(told))
     needed = {"enum": "choices", "model": "folder"}.get(kind)
-    if needed and needed not in said:
+    if needed and defined.lacks(needed):
         wrong.append(defined.spot.mistake(f"{kind} needs {needed}"))
-    if "bind" not in said and "toggle" not in said:
+    if defined.lacks("bind", "toggle"):
         wrong.append(defined.spot.mistake("this is bound to nothing; say bind, as 6.inputs.text"))
 
 
