@@ -77,7 +77,8 @@ async def _sidecar(client: Client, address: str, file: Path, saved: Saved) -> No
         saved.notes.append(f"{file.name} has no sidecar: {refused.message}")
         return
     beside = file.with_name(f"{file.name}.json")
-    await saving.write(beside, saving.once(orjson.dumps(found, option=orjson.OPT_INDENT_2)))
+    text = orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    await saving.write(beside, saving.once(text))
     saved.sidecars.append(beside)
     saved.told.append(found)
 

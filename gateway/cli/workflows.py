@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.cli.client import Client
@@ -52,10 +52,13 @@ def problems(workflow: Mapping[str, Any]) -> list[str]:
         f"{wrong['file']}:{wrong['line']}:{wrong['column']}: {wrong['message']}"
         for wrong in workflow.get("mistakes") or ()
     ]
-    if nodes := workflow.get("missing_nodes"):
-        told.append(f"{workflow['name']}: ComfyUI has no node {', '.join(nodes)}.")
-    told += [
-        f"{workflow['name']}: there is no model {model['folder']}/{model['name']}."
-        for model in workflow.get("missing_models") or ()
-    ]
+    told += [f"{workflow['name']}: {sentence}" for sentence in _missing(workflow)]
     return told
+
+
+def _missing(workflow: Mapping[str, Any]) -> Iterator[str]:
+    if nodes := workflow.get("missing_nodes"):
+        yield f"ComfyUI has no node {', '.join(nodes)}."
+    models = [f"{one['folder']}/{one['name']}" for one in workflow.get("missing_models") or ()]
+    if models:
+        yield f"there is no model {', '.join(models)}."
