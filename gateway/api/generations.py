@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -58,7 +57,7 @@ def sought(query: MultiMapping[str]) -> Sought:
 
 def _check_names(query: MultiMapping[str]) -> None:
     known = (*_FILTERS, *_PAGE)
-    for name, times in Counter(query.keys()).items():
+    for name in query:
         if name not in known:
             close = difflib.get_close_matches(name[:_SHOWN], known, n=3, cutoff=0.5)
             raise errors.InvalidRequest(
@@ -67,8 +66,8 @@ def _check_names(query: MultiMapping[str]) -> None:
                 location=name[:_SHOWN],
                 closest=close or None,
             )
-        if times > 1:
-            raise errors.InvalidRequest(f"{name} is given {times} times; once is enough.")
+        if len(query.getall(name)) > 1:
+            raise errors.InvalidRequest(f"{name} is given more than once.", location=name)
 
 
 def _all(known: tuple[str, ...]) -> str:
