@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
+from functools import partial
 
 from aiohttp import web
 
@@ -20,6 +21,8 @@ from gateway.workflows import build
 
 #: A job's end is told when it is on the disk; its record may be gone a moment before.
 _LAST_WORD_S = 5.0
+#: Graphs of more nodes are edited in a thread: the loop serves others meanwhile.
+_LARGE = 2000
 
 
 async def post_prompt(request: web.Request) -> web.StreamResponse:
@@ -33,7 +36,8 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
         wanted = await wishes.wished(parts, wire)
         if wanted.is_empty:
             return Drawn(workflow)
-        built = build.edited(workflow, wanted.preset, wanted.loras)
+        edit = partial(build.edited, workflow, wanted.preset, wanted.loras)
+        built = await asyncio.to_thread(edit) if len(workflow) > _LARGE else edit()
         places = wanted.places(built.workflow)
         return Drawn(built.workflow, built.warnings, places, changes=built.changes)
 

@@ -55,18 +55,19 @@ def chains(workflow: graph.Graph) -> list[Chain]:
         if node_id in models.outputs and not models.entering.get(node_id)
     ]
     carried = _carried(workflow, models, links, sources)
-    found: list[Chain] = []
-    for source in sources:
-        if source in carried:
-            continue
-        if len(found) == MOST:
-            raise errors.LoraRefused(
-                f"The workflow has more than {MOST} model chains.",
-                hint="Put the LoRAs into the graph yourself.",
-            )
-        chain = _chain(workflow, source, models, links)
-        if chain.samplers or workflow[source]["class_type"] in model_wires.LOADERS:
-            found.append(chain)
+    sources = [source for source in sources if source not in carried]
+    if len(sources) > MOST:
+        raise errors.LoraRefused(
+            f"The workflow has more than {MOST} model chains.",
+            hint="Put the LoRAs into the graph yourself.",
+            location="loras",
+        )
+    walked = (_chain(workflow, source, models, links) for source in sources)
+    found = [
+        chain
+        for chain in walked
+        if chain.samplers or workflow[chain.source]["class_type"] in model_wires.LOADERS
+    ]
     with_clips = _with_clips(workflow, found, clips, links)
     return [
         replace(one, side=side)

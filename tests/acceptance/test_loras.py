@@ -20,6 +20,8 @@ def gateway(start: Callable[..., Any], tmp_path_factory: Any) -> Iterator[Gatewa
     """A gateway with a checkpoint, three LoRAs and lists of LoRAs."""
     workflows = tmp_path_factory.mktemp("workflows")
     (workflows / "lora_presets.yaml").write_text(
+        "light:\n"
+        "  - {name: detail.safetensors, strength: 0.2}\n"
         "inked:\n"
         "  - {name: ink, strength: 0.3}\n"
         "soft:\n"
@@ -99,9 +101,15 @@ class TestRun:
         assert len(answer.json["images"]) == 1
 
     async def test_a_list_comes_before_the_request_s_own(self, gateway: Gateway) -> None:
-        (gateway.folder / "unused").write_text("")
-        answer = await ask(gateway, {"name": "styles/ink"}, lora_preset="soft")
-        # The list's second is for a part that this graph does not have.
+        answer = await ask(gateway, {"name": "styles/ink"}, lora_preset="light", preset="draft")
+        assert answer.status == 200, answer.told
+        ran = answer.json["prompt"]
+        names = [ran[f"gateway_lora_{at}"]["inputs"]["lora_name"] for at in (1, 2)]
+        assert names == ["detail.safetensors", "styles/ink.safetensors"]
+        assert ran["3"]["inputs"]["steps"] == 10
+
+    async def test_a_part_that_the_graph_does_not_have(self, gateway: Gateway) -> None:
+        answer = await ask(gateway, lora_preset="soft")
         found = refused(answer, 422, "lora_refused", "'high' names no model chain")
         assert found["targets"] == ["4"]
 
@@ -210,7 +218,11 @@ class TestBadInput:
 
     async def test_no_such_list(self, gateway: Gateway) -> None:
         answer = await ask(gateway, lora_preset="sofd")
-        assert refused(answer, 422, "unknown_preset", "soft")["presets"] == ["inked", "soft"]
+        assert refused(answer, 422, "unknown_preset", "soft")["presets"] == [
+            "inked",
+            "light",
+            "soft",
+        ]
 
     async def test_no_such_preset(self, gateway: Gateway) -> None:
         answer = await ask(gateway, preset="drafd")
