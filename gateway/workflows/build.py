@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from gateway import graph
 from gateway.workflows import bypass, changes, loras, presets, values
 from gateway.workflows.loras import Lora
 from gateway.workflows.presets import Preset
+from gateway.workflows.samplers import Place
 from gateway.workflows.workflow import Parameter, Workflow
 
 
@@ -48,7 +50,8 @@ def build(
     }
     defaults = _drawn(parameters, defaults, random_seed)
     made = graph.with_inputs(workflow.graph, dict(_written(parameters, defaults)))
-    made, warnings = _with_preset(made, preset)
+    given_places = {place for name in told for place in parameters[name].places}
+    made, warnings = _with_preset(made, preset, given_places)
     made = graph.with_inputs(made, dict(_written(parameters, told)))
     made = _switched(made, parameters, {**defaults, **told})
     made = _wanted(made, workflow.outputs)
@@ -111,10 +114,12 @@ def _written(
             yield place, value
 
 
-def _with_preset(made: graph.Graph, preset: Preset | None) -> tuple[graph.Graph, list[str]]:
+def _with_preset(
+    made: graph.Graph, preset: Preset | None, kept: AbstractSet[Place] = frozenset()
+) -> tuple[graph.Graph, list[str]]:
     if preset is None:
         return made, []
-    made, warnings = presets.apply(made, preset)
+    made, warnings = presets.apply(made, preset, kept)
     return made, list(warnings)
 
 

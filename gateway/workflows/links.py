@@ -34,7 +34,7 @@ class Wires:
 
     def __init__(self, workflow: graph.Graph) -> None:
         self._graph = workflow
-        self._left = 1000 + 50 * len(workflow)
+        self._left = 2000 + 10 * len(workflow)
         self._alone: dict[tuple[str, Any, int], bool] = {}
 
     def spend(self) -> bool:
