@@ -6,15 +6,18 @@ import asyncio
 import re
 import shutil
 import struct
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
 
 from tests.docs.running import ROOT, running_gateway
 from tests.listening import listening
+from tests.waiting import wait_until
 from tests.weights import safetensors
 
 README = (ROOT / "README.md").read_text()
@@ -43,12 +46,7 @@ def test_the_curl_is_the_same_wherever_it_is_told() -> None:
 async def test_the_curl_shows_a_picture(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "warmup", tmp_path / "warmup")
     async with running_gateway(tmp_path) as gateway:
-        command = commands()["README"].replace("http://127.0.0.1:3000", gateway.url)
-        process = await asyncio.create_subprocess_shell(command, cwd=tmp_path)
-        assert await process.wait() == 0
-    picture = (tmp_path / "picture.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
-    assert struct.unpack(">II", picture[16:24]) == (512, 512)
+        assert await shown(commands()["README"], gateway.url, tmp_path) == (512, 512)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
@@ -66,6 +64,41 @@ async def test_the_curl_with_a_model_by_url_shows_a_picture(tmp_path: Path, weig
     picture = (tmp_path / "lighthouse.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert struct.unpack(">II", picture[16:24]) == (512, 512)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
+async def test_a_workflow_is_added_by_copying_two_files(tmp_path: Path) -> None:
+    """Every command of README's page on named workflows that needs no model."""
+    shutil.copytree(ROOT / "workflows", tmp_path / "workflows")
+    first, *copies, second = re.findall(
+        r"^    ((?:curl|cp) .*(?:/workflow/|workflows/hello).*)$", README, re.MULTILINE
+    )
+    assert len(copies) == 2
+    async with running_gateway(tmp_path, WORKFLOW_DIR=str(tmp_path / "workflows")) as gateway:
+        assert await shown(first, gateway.url, tmp_path) == (512, 512)
+        for command in copies:
+            subprocess.run(command.split(), cwd=tmp_path, check=True)
+        # "Live within a second": whoever types the next command is no faster.
+        await wait_until(
+            lambda: is_there(f"{gateway.url}/workflow/mine"), description="it is live", timeout=5
+        )
+        assert await shown(second, gateway.url, tmp_path) == (192, 192)
+
+
+async def shown(command: str, url: str, folder: Path) -> tuple[int, int]:
+    """Run a command of README's; return the size of the picture it leaves."""
+    command = command.replace("http://127.0.0.1:3000", url)
+    process = await asyncio.create_subprocess_shell(command, cwd=folder)
+    assert await process.wait() == 0
+    picture = (folder / "picture.png").read_bytes()
+    assert picture.startswith(b"\x89PNG"), picture[:500]
+    width, height = struct.unpack(">II", picture[16:24])
+    return width, height
+
+
+async def is_there(url: str) -> bool:
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status == 200
 
 
 @pytest_asyncio.fixture
