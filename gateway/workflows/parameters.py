@@ -68,11 +68,11 @@ def definition(name: str, spot: Spot, wrong: list[Mistake]) -> Definition:
     if not _NAME.fullmatch(name):
         said = "a parameter is named by letters, digits, _ and -, and begins with no digit"
         wrong.append(spot.mistake_of_key(said))
-    said = fields.known_fields(spot, _FIELDS, wrong)
+    found = fields.known_fields(spot, _FIELDS, wrong)
     if spot.value is None:
-        return Definition(name, spot, said)
+        return Definition(name, spot, found)
     there = spot.value if isinstance(spot.value, dict) else _FIELDS
-    return Definition(name, spot, said, frozenset(key for key in there if key not in said))
+    return Definition(name, spot, found, frozenset(key for key in there if key not in found))
 
 
 def parameter(defined: Definition, workflow: graph.Graph, wrong: list[Mistake]) -> Parameter | None:
