@@ -87,6 +87,8 @@ class Told:
     failures: Errors = ()
     body: type[BaseModel] | None = None
     example: dict[str, Any] | None = None
+    #: Whether the body may be a form, too.
+    is_form: bool = False
     #: (name, where, type, description)
     parameters: Sequence[tuple[str, str, str, str]] = ()
     description: str | None = None
@@ -132,6 +134,7 @@ NAMED = Told(
     _NAMED_ERRORS,
     body=schemas.WorkflowRequest,
     example={"input": {"prompt": "a cat in the rain", "seed": "random"}},
+    is_form=True,
     parameters=_PROMPT_PARAMETERS,
     raw=_RAW,
     description="`input` has values by the names of the workflow's parameters, beside every field "

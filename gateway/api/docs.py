@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
 from gateway import errors
 from gateway.api.operations import VERSION
+from gateway.api.parts import PARTS
+from gateway.workflows.catalog import Catalog as Workflows
+from gateway.workflows.workflow import Workflow
 
 #: What the page asks for, and what each file is; the package holds more than that.
 ASSETS = {
@@ -28,24 +33,37 @@ _PAGE_HEADERS = {
 }
 
 _building = asyncio.Lock()
-_built: list[bytes] = []
+#: The document of a catalog, and the version of the catalog that it tells of.
+_built: WeakKeyDictionary[Workflows, tuple[int, bytes]] = WeakKeyDictionary()
 
 
-async def openapi(_: web.Request) -> web.Response:
+async def openapi(request: web.Request) -> web.Response:
     """Return this description of every address, as OpenAPI 3.1."""
+    workflows = request.app[PARTS].workflows
     async with _building:
-        if not _built:
-            _built.append(await asyncio.to_thread(_document))
+        version = workflows.version
+        found = _built.get(workflows)
+        if found is None or found[0] != version:
+            called = [entry.workflow for entry in workflows.entries() if entry.workflow]
+            found = version, await asyncio.to_thread(_document, called)
+            _built[workflows] = found
     return web.Response(
-        body=_built[0],
+        body=found[1],
         content_type="application/json",
         charset="utf-8",
         headers={"Cache-Control": "no-cache"},
     )
 
 
-def _document() -> bytes:
+def _document(workflows: Sequence[Workflow]) -> bytes:
     # Built when somebody asks: an idle gateway carries neither the library nor the result.
+    from gateway.api import openapi_workflows
+
+    return openapi_workflows.with_workflows(_of_the_table(), workflows)
+
+
+@cache
+def _of_the_table() -> bytes:
     from gateway.api import openapi, routes
 
     return openapi.document(routes.TABLE, VERSION)

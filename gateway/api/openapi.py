@@ -92,7 +92,10 @@ def _request_body(told: Told) -> oa.RequestBody | None:
     content = oa.MediaType(media_type_schema=PydanticSchema(schema_class=told.body))
     if told.example:
         content.example = told.example
-    return oa.RequestBody(required=True, content={"application/json": content})
+    kinds = {"application/json": content}
+    if told.is_form:
+        kinds["multipart/form-data"] = oa.MediaType(media_type_schema=oa.Schema(type="object"))
+    return oa.RequestBody(required=True, content=kinds)
 
 
 def _answers(told: Told) -> dict[str, oa.Response]:

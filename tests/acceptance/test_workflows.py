@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from PIL import Image
 
@@ -277,3 +278,33 @@ class TestTasks:
 def inputs(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where ComfyUI looks for inputs."""
     return next(path for path in tmp_path_factory.getbasetemp().glob("named*/input"))
+
+
+class TestDocument:
+    async def test_it_follows_the_folder(self, gateway: Gateway, inputs: Path) -> None:
+        async def paths() -> set[str]:
+            async with (
+                aiohttp.ClientSession(gateway.url) as session,
+                session.get("/openapi.json") as answer,
+            ):
+                return set((await answer.json())["paths"])
+
+        known = await paths()
+        names = ("/workflow/color", "/workflow/people/portrait", "/tryon")
+        assert known.issuperset((*names, "/workflow/F%C3%BC%C3%9Fe%20im%20Gras"))
+        late = {"late": (empty_image(), "route: /later\nparameters: {}\n")}
+        named.write(inputs.parent / "workflows", late)
+
+        async def is_there() -> bool:
+            return {"/workflow/late", "/later"} <= await paths()
+
+        await wait_until(is_there, description="the document tells of the new workflow")
+        assert (await gateway.ask("/later", {})).status == 200
+        for name in ("late.json", "late.yaml"):
+            (inputs.parent / "workflows" / name).unlink()
+
+        async def is_gone() -> bool:
+            return await paths() == known
+
+        await wait_until(is_gone, description="the document has forgotten it")
+        refused(await gateway.ask("/later", {}), 404, "not_found")

@@ -51,7 +51,11 @@ class TestDocument:
         OpenAPIV31SpecValidator(document).validate()
 
     async def test_it_has_every_route(self, document: dict[str, Any]) -> None:
-        assert operations(document).keys() == {(route.method, route.path) for route in TABLE}
+        table = {(route.method, route.path) for route in TABLE}
+        assert operations(document).keys() >= table
+        # The others are the named workflows of the folder that comes along.
+        others = [found for key, found in operations(document).items() if key not in table]
+        assert {found["tags"][0] for found in others} <= {"workflows"}
 
     async def test_every_operation_has_a_name_of_its_own(self, document: dict[str, Any]) -> None:
         names = [found["operationId"] for found in operations(document).values()]
