@@ -64,6 +64,7 @@ async def inspected(
         preset=info.preset,
         request_schema=info.request_schema,
         script=folder / file,
+        source=text,
         version=version_of(text.encode()),
     )
     return replace(candidate, workflow=made)

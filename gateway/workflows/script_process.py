@@ -78,7 +78,14 @@ class ScriptProcess:
     @property
     def is_alive(self) -> bool:
         """Whether it can be asked."""
-        return self._process.returncode is None and not self._reader.at_eof()
+        if self._process.returncode is not None or self._reader.at_eof():
+            return False
+        try:
+            # asyncio hears of its end a moment later; it is left for asyncio to reap.
+            flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            return os.waitid(os.P_PID, self._process.pid, flags) is None
+        except ChildProcessError:
+            return False
 
     async def ask(self, order: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to an order; raises Died."""
