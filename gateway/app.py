@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp import web
 
 from gateway import errors, metrics, salt
-from gateway.api import aliases, middleware, routes
+from gateway.api import routes
 from gateway.api.keyring import Keyring
 from gateway.api.parts import PARTS, Background, Parts
 from gateway.api.standing import Standing
@@ -62,6 +62,7 @@ from gateway.webhooks.signature import Signer
 from gateway.webhooks.system import Notifier, SystemEvents
 from gateway.worker import Worker
 from gateway.workflows.catalog import Catalog as Workflows
+from gateway.workflows.scripts import Scripts
 
 #: Between "not ready" and the closed listener: balancers look every few seconds.
 GRACE_S = 1.0
@@ -83,6 +84,7 @@ class Gateway:
     preparation: Preparation
     sidecars: Sidecars
     workflows: Workflows
+    scripts: Scripts
     comfy: Comfy
     runner: Runner
     warmup: WarmUp
@@ -105,12 +107,7 @@ class Gateway:
 
     def application(self) -> web.Application:
         """Return the HTTP application that starts and stops the parts."""
-        app = web.Application(
-            middlewares=[*middleware.ALL, aliases.answer_aliases],
-            client_max_size=int(self.settings.max_body_size_mb * 1024 * 1024),
-        )
-        app.on_response_prepare.append(middleware.add_headers)
-        routes.add_to(app)
+        app = routes.application(int(self.settings.max_body_size_mb * 1024 * 1024))
         app.cleanup_ctx.extend(
             [
                 self._open_store,
@@ -157,10 +154,11 @@ class Gateway:
 
     async def _open_workflows(self, _: web.Application) -> AsyncIterator[None]:
         """Read the folder of named workflows before the first request, and follow it."""
-        self.workflows = Workflows(self.settings.workflows, is_taken=routes.is_taken)
-        await self.workflows.load()
-        async with self.shutdown.running(self.workflows.run()):
-            yield
+        async with Scripts.open() as self.scripts:
+            self.workflows = Workflows(self.settings.workflows, self.scripts, routes.is_taken)
+            await self.workflows.load()
+            async with self.shutdown.running(self.workflows.run()):
+                yield
 
     async def _open_sender(self, _: web.Application) -> AsyncIterator[None]:
         settings = self.settings
@@ -311,6 +309,7 @@ class Gateway:
             resolver=self.resolver,
             catalog=self.comfy.catalog,
             workflows=self.workflows,
+            scripts=self.scripts,
             refresh_classes=self.comfy.refresh,
             discard=self.runner.discard,
             keyring=self.keyring,

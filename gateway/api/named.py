@@ -144,7 +144,6 @@ class Drawing:
         script, source = self.workflow.script, self.workflow.source
         assert script is not None
         assert source is not None
-        assert parts.scripts is not None
         given = await media_values.without_base64(parts.inputs, self.given)
         made = await parts.scripts.build(source, script, given, is_form=self.is_form)
         wished = await wishes.wished(parts, self.request, self.workflow.preset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
@@ -26,9 +26,7 @@ from gateway.media.uploads import Uploads
 from gateway.models.library import Library
 from gateway.models.resolver import Resolver
 from gateway.workflows.catalog import Catalog as Workflows
-
-if TYPE_CHECKING:
-    from gateway.workflows.scripts import Scripts
+from gateway.workflows.scripts import Scripts
 
 
 class Background:
@@ -86,6 +84,7 @@ class Parts:
     resolver: Resolver
     catalog: Catalog
     workflows: Workflows
+    scripts: Scripts
     refresh_classes: Callable[[set[str]], Awaitable[None]]
     discard: Callable[[Job], Awaitable[None]]
     keyring: Keyring
@@ -96,7 +95,6 @@ class Parts:
     #: Whether what a job needs is being fetched.
     is_preparing: Callable[[str], bool]
     salt: bytes
-    scripts: Scripts | None = None
 
 
 PARTS = web.AppKey("parts", Parts)

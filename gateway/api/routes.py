@@ -9,11 +9,13 @@ from functools import cache
 from aiohttp import web
 
 from gateway.api import (
+    aliases,
     docs,
     events,
     generations,
     jobs,
     loras,
+    middleware,
     models,
     named,
     operations,
@@ -76,10 +78,15 @@ TABLE = (
 _NESTED = "/workflow/{name}"
 
 
-def add_to(app: web.Application) -> None:
-    """Put the table into an application."""
+def application(largest_body: int) -> web.Application:
+    """Return an application that answers at every address of the table, and at the aliases."""
+    app = web.Application(
+        middlewares=[*middleware.ALL, aliases.answer_aliases], client_max_size=largest_body
+    )
+    app.on_response_prepare.append(middleware.add_headers)
     for route in TABLE:
         app.router.add_route(route.method, _pattern(route.path), route.handler)
+    return app
 
 
 def _pattern(path: str) -> str:

@@ -25,6 +25,7 @@ def gateway(
 ) -> Iterator[Gateway]:
     root = tmp_path_factory.mktemp("named")
     folder = named.write(root / "workflows")
+    (folder / "copies.py").write_text(PYTHON)
     with start(WORKFLOW_DIR=str(folder), INPUT_DIR=str(root / "input")) as found:
         yield found
 
@@ -195,7 +196,7 @@ class TestList:
     async def test_each_is_told(self, gateway: Gateway) -> None:
         listed = (await gateway.ask("/workflows")).json["workflows"]
         found = {entry["name"]: entry for entry in listed}
-        assert found.keys() == named.WORKFLOWS.keys()
+        assert found.keys() == {*named.WORKFLOWS, "copies"}
         color = found["color"]
         assert color["description"] == "A picture of one colour"
         assert color["parameters"]["properties"]["side"]["maximum"] == 64
@@ -278,6 +279,69 @@ class TestTasks:
 def inputs(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where ComfyUI looks for inputs."""
     return next(path for path in tmp_path_factory.getbasetemp().glob("named*/input"))
+
+
+PYTHON = """
+from pydantic import BaseModel, Field
+
+DESCRIPTION = "As many pictures as are asked for"
+ROUTE = "/copies"
+
+
+class Size(BaseModel):
+    width: int = Field(8, ge=1, le=64)
+
+
+class Request(BaseModel):
+    copies: int = Field(ge=1, le=4)
+    size: Size = Size()
+    photo: str | None = None
+    fail: bool = False
+
+
+def build(request):
+    if request.fail:
+        raise RuntimeError("on purpose")
+    inputs = {"width": request.size.width, "height": 4, "batch_size": request.copies, "color": 1}
+    graph = {
+        "1": {"class_type": "EmptyImage", "inputs": inputs},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "p"}},
+    }
+    if request.photo:
+        graph["1"] = {"class_type": "LoadImage", "inputs": {"image": request.photo}}
+    return graph
+"""
+
+
+class TestPython:
+    async def test_its_code_makes_the_graph(self, gateway: Gateway) -> None:
+        answer = await gateway.ask("/workflow/copies", {"input": {"copies": 3}})
+        assert answer.status == 200, answer.raw
+        assert len(answer.json["images"]) == 3
+        assert answer.json["input"] == {"copies": 3}
+        assert (await gateway.ask("/copies", {"input": {"copies": 1}})).status == 200
+
+    async def test_a_form_and_a_file(self, gateway: Gateway) -> None:
+        form = await named.submit(gateway, "/copies", ("photo", png((5, 7)), "a.png"), copies="1")
+        assert picture_of(form).size == (5, 7)
+        encoded = base64.b64encode(png((5, 7))).decode()
+        answer = await gateway.ask("/copies", {"input": {"copies": 1, "photo": encoded}})
+        assert picture_of(answer).size == (5, 7)
+        assert answer.json["input"]["photo"] == form.json["input"]["photo"]
+
+    async def test_what_is_wrong_is_told(self, gateway: Gateway) -> None:
+        given = {"copies": 9, "size": {"width": 0}, "more": 1}
+        answer = await gateway.ask("/workflow/copies", {"input": given})
+        told = refused(answer, 422, "invalid_parameters")
+        assert {"copies", "size.width"} <= {one["parameter"] for one in told["errors"]}
+        answer = await gateway.ask("/workflow/copies", {"input": {"copies": 1, "fail": True}})
+        refused(answer, 500, "build_failed", "RuntimeError")
+
+    async def test_it_is_listed(self, gateway: Gateway) -> None:
+        found = (await gateway.ask("/workflow/copies")).json
+        assert (found["prompt"], found["route"], found["available"]) == (None, "/copies", True)
+        assert found["description"] == "As many pictures as are asked for"
+        assert found["parameters"]["properties"]["copies"]["maximum"] == 4
 
 
 class TestDocument:
