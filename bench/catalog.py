@@ -103,7 +103,7 @@ async def measured(write: Callable[[Path, int], Callable[[str], None]], count: i
         for number in range(ROUNDS):
             catalog = Catalog(Path(place))
             began = time.perf_counter()
-            await catalog.refresh()
+            await catalog.load()
             starts.append(time.perf_counter() - began)
             assert len([one for one in catalog.entries() if one.workflow]) == count
             change(f"Changed {number}")

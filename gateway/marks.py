@@ -18,6 +18,7 @@ Path = tuple[str | int, ...]
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: Deeper than any manifest; far from the interpreter's own limit.
 _DEEPEST = 20
+_TEXT = "tag:yaml.org,2002:str"
 #: What SafeLoader makes of plain values; anything else asks for an object of some program.
 _TAGS = re.compile(r"tag:yaml\.org,2002:(str|int|float|bool|null|timestamp|seq|map)")
 
@@ -47,18 +48,19 @@ class Document:
 
     value: Any = None
     mistakes: list[Mistake] = field(default_factory=list)
-    _values: dict[Path, Place] = field(default_factory=dict)
-    _keys: dict[Path, Place] = field(default_factory=dict)
+    #: PyYAML's own marks: few of thousands are ever asked for.
+    _values: dict[Path, Any] = field(default_factory=dict)
+    _keys: dict[Path, Any] = field(default_factory=dict)
 
     def place(self, path: Path) -> Place:
         """Return where a value stands; the nearest that holds it when it is not there."""
         while path and path not in self._values:
             path = path[:-1]
-        return self._values.get(path, Place(1, 1))
+        return _place(self._values.get(path))
 
     def place_of_key(self, path: Path) -> Place:
         """Return where the key of a value stands."""
-        return self._keys.get(path) or self.place(path)
+        return _place(self._keys[path]) if path in self._keys else self.place(path)
 
     def note(self, path: Path, sentence: str) -> None:
         """Add a mistake of the value at this path."""
@@ -137,7 +139,7 @@ class _Walk:
     def value(self, node: yaml.Node | None, path: Path) -> Any:
         if node is None:
             return None
-        self._document._values[path] = _place(node.start_mark)
+        self._document._values[path] = node.start_mark
         if self._json_text is None and not _TAGS.fullmatch(node.tag):
             self._wrong(node, f"the tag {node.tag} is not supported")
             return None
@@ -157,7 +159,7 @@ class _Walk:
             if key in found:
                 self._wrong(key_node, f"{key[:80]!r} stands here twice")
                 continue
-            self._document._keys[*path, key] = _place(key_node.start_mark)
+            self._document._keys[*path, key] = key_node.start_mark
             found[key] = self.value(child, (*path, key))
         return found
 
@@ -165,6 +167,8 @@ class _Walk:
         if self._json_text is not None:
             # YAML reads "\ud83d\ude00" as two broken characters; JSON knows better.
             return json.loads(self._json_text[node.start_mark.index : node.end_mark.index])
+        if node.tag == _TEXT:
+            return node.value
         try:
             return self._scalars.construct_object(node)
         except (ValueError, yaml.YAMLError):

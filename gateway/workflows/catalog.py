@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
-from collections.abc import Callable, Collection, Mapping, Sequence
+import gc
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,7 +104,8 @@ class Catalog:
 
     async def load(self) -> None:
         """Read the whole folder; a folder that is not there holds nothing."""
-        await self.refresh()
+        with _without_collection():
+            await self.refresh()
         logger.info(
             "workflows are loaded",
             folder=str(self._folder),
@@ -151,6 +154,21 @@ class Catalog:
             _log_changes(before, self._service)
         metrics.workflows.set(len(self._service.workflows))
         metrics.workflow_files_broken.set(len({wrong.file for wrong in self.mistakes}))
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Let nothing look for garbage meanwhile, nor ever among what is there at the end.
+
+    Hundreds of graphs arrive that all stay: to go through them time and again takes as long as
+    to read them, and later holds up requests. What is replaced is freed all the same.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _log_changes(before: Service, now: Service) -> None:

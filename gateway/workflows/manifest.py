@@ -66,13 +66,14 @@ def workflow(
     name: str, manifest: Manifest, found: GraphFile, version: str, wrong: list[Mistake]
 ) -> Workflow:
     """Return the workflow; what is wrong with its parameters is added to the mistakes."""
-    made = [parameter(defined, found.graph, wrong) for defined in manifest.definitions]
+    nodes = places.Nodes.of(found.graph)
+    made = [parameter(defined, nodes, wrong) for defined in manifest.definitions]
     parameters = {one.name: one for one in made if one is not None}
     if len(parameters) == len(made):
         wrong.extend(_bound_twice(manifest, parameters))
         wrong.extend(_example_mistakes(manifest, parameters))
     said = manifest.said
-    outputs = places.named(said["outputs"], found.graph, wrong) if "outputs" in said else ()
+    outputs = places.named(said["outputs"], nodes, wrong) if "outputs" in said else ()
     return Workflow(
         name,
         parameters,

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from gateway import graph
 from gateway.workflows import fields, places, values
 from gateway.workflows.mistakes import Mistake, Spot, near, shown
 from gateway.workflows.workflow import Kind, Parameter
@@ -75,7 +74,7 @@ def definition(name: str, spot: Spot, wrong: list[Mistake]) -> Definition:
     return Definition(name, spot, found, frozenset(key for key in there if key not in found))
 
 
-def parameter(defined: Definition, workflow: graph.Graph, wrong: list[Mistake]) -> Parameter | None:
+def parameter(defined: Definition, nodes: places.Nodes, wrong: list[Mistake]) -> Parameter | None:
     """Return the parameter; None when something is wrong with it."""
     said = {key: spot for key, spot in defined.said.items() if spot.value is not None}
     before = len(wrong)
@@ -89,7 +88,7 @@ def parameter(defined: Definition, workflow: graph.Graph, wrong: list[Mistake]) 
     _check_numbers(made, said, wrong)
     made = _with_choices(made, said, wrong)
     made = _with_default(made, said, wrong)
-    made = _with_places(made, defined, said, workflow, wrong)
+    made = _with_places(made, said, nodes, wrong)
     return made if len(wrong) == before else None
 
 
@@ -185,15 +184,14 @@ def problem_of(made: Parameter, value: Any) -> str | None:
 
 def _with_places(
     made: Parameter,
-    defined: Definition,
     said: Mapping[str, Spot],
-    workflow: graph.Graph,
+    nodes: places.Nodes,
     wrong: list[Mistake],
 ) -> Parameter:
     if "bind" in said:
-        made = replace(made, places=places.bound(said["bind"], workflow, wrong))
+        made = replace(made, places=places.bound(said["bind"], nodes, wrong))
     if "toggle" in said:
-        made = replace(made, toggle=places.named(said["toggle"], workflow, wrong))
+        made = replace(made, toggle=places.named(said["toggle"], nodes, wrong))
         if not said["toggle"].value:
             wrong.append(said["toggle"].mistake("this must name a node, or a list of them"))
     return made

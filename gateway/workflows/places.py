@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from gateway import graph
 from gateway.workflows import fields
@@ -17,17 +17,39 @@ _TARGET = {"title": fields.text, "class": fields.text, "input": fields.text, "al
 _SHOWN = 8
 
 
-def bound(spot: Spot, workflow: graph.Graph, wrong: list[Mistake]) -> tuple[Place, ...]:
+@dataclass(frozen=True)
+class Nodes:
+    """The nodes of a graph, by each of the ways to name them."""
+
+    workflow: graph.Graph
+    #: `title` or `class` -> what they are called -> ids.
+    called: Mapping[str, Mapping[str, Sequence[str]]]
+
+    @classmethod
+    def of(cls, workflow: graph.Graph) -> Nodes:
+        """Look them up once for all targets of a manifest."""
+        titles: dict[str, list[str]] = {}
+        classes: dict[str, list[str]] = {}
+        for node_id, node in workflow.items():
+            classes.setdefault(node["class_type"], []).append(node_id)
+            meta = node.get("_meta")
+            title = meta.get("title") if isinstance(meta, dict) else None
+            if isinstance(title, str) and title:
+                titles.setdefault(title, []).append(node_id)
+        return cls(workflow, {"title": titles, "class": classes})
+
+
+def bound(spot: Spot, nodes: Nodes, wrong: list[Mistake]) -> tuple[Place, ...]:
     """Return the inputs that `bind` names: one target, or a list of them."""
-    found = [place for target in _each(spot) for place in _inputs(target, workflow, wrong)]
+    found = [place for target in _each(spot) for place in _inputs(target, nodes, wrong)]
     if not found and spot.value == []:
         wrong.append(spot.mistake(f"this is bound to nothing; {_BIND}"))
     return tuple(dict.fromkeys(found))
 
 
-def named(spot: Spot, workflow: graph.Graph, wrong: list[Mistake]) -> tuple[str, ...]:
+def named(spot: Spot, nodes: Nodes, wrong: list[Mistake]) -> tuple[str, ...]:
     """Return the nodes that `toggle` or `outputs` names: one, or a list of them."""
-    found = [node for target in _each(spot) for node in _nodes(target, workflow, wrong)]
+    found = [node for target in _each(spot) for node in _ids(target, nodes, wrong)]
     return tuple(dict.fromkeys(found))
 
 
@@ -38,9 +60,9 @@ def _each(spot: Spot) -> Iterator[Spot]:
         yield spot
 
 
-def _inputs(target: Spot, workflow: graph.Graph, wrong: list[Mistake]) -> Iterator[Place]:
+def _inputs(target: Spot, nodes: Nodes, wrong: list[Mistake]) -> Iterator[Place]:
     if isinstance(target.value, str):
-        found = _split(target.value, workflow)
+        found = _split(target.value, nodes.workflow)
         if isinstance(found, str):
             wrong.append(target.mistake(found))
             return
@@ -53,20 +75,20 @@ def _inputs(target: Spot, workflow: graph.Graph, wrong: list[Mistake]) -> Iterat
             wrong.append(target.mistake(f"input is missing; {_BIND}"))
             return
         name = parts["input"].value
-        places = [Place(node, name) for node in _matching(target, parts, workflow, wrong)]
+        places = [Place(node, name) for node in _matching(target, parts, nodes, wrong)]
     for place in places:
-        if problem := _problem(place, workflow):
+        if problem := _problem(place, nodes.workflow):
             wrong.append(target.mistake(problem))
         else:
             yield place
 
 
-def _nodes(target: Spot, workflow: graph.Graph, wrong: list[Mistake]) -> Sequence[str]:
+def _ids(target: Spot, nodes: Nodes, wrong: list[Mistake]) -> Sequence[str]:
     value = target.value
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        if str(value) in workflow:
+        if str(value) in nodes.workflow:
             return [str(value)]
-        wrong.append(target.mistake(_no_node(str(value), workflow)))
+        wrong.append(target.mistake(_no_node(str(value), nodes.workflow)))
         return []
     parts = _parts(target, _NODE, wrong)
     if parts is None:
@@ -74,7 +96,7 @@ def _nodes(target: Spot, workflow: graph.Graph, wrong: list[Mistake]) -> Sequenc
     if "input" in parts:
         wrong.append(parts["input"].mistake_of_key(f"a whole node has no input; {_NODE}"))
         return []
-    return _matching(target, parts, workflow, wrong)
+    return _matching(target, parts, nodes, wrong)
 
 
 def _parts(target: Spot, form: str, wrong: list[Mistake]) -> dict[str, Spot] | None:
@@ -96,16 +118,14 @@ def known_parts(target: Spot, wrong: list[Mistake]) -> dict[str, Spot]:
 
 
 def _matching(
-    target: Spot, parts: dict[str, Spot], workflow: graph.Graph, wrong: list[Mistake]
-) -> list[str]:
+    target: Spot, parts: dict[str, Spot], nodes: Nodes, wrong: list[Mistake]
+) -> Sequence[str]:
     key = "title" if "title" in parts else "class"
-    told = {node: _told(workflow[node], key) for node in workflow}
-    wanted = parts[key].value
-    found = [node for node, name in told.items() if name == wanted]
+    called, wanted = nodes.called[key], parts[key].value
+    found = called.get(wanted, ())
     what = "titled" if key == "title" else "of class"
     if not found:
-        names = dict.fromkeys(name for name in told.values() if name)
-        said = f"no node is {what} {shown(wanted)}; {near(wanted, names)}"
+        said = f"no node is {what} {shown(wanted)}; {near(wanted, called)}"
         wrong.append(parts[key].mistake(said))
     elif len(found) > 1 and not ("all" in parts and parts["all"].value):
         some = ", ".join(found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
@@ -113,14 +133,6 @@ def _matching(
         wrong.append(target.mistake(f"{said} all: true"))
         return []
     return found
-
-
-def _told(node: dict[str, Any], key: str) -> str:
-    if key == "class":
-        return str(node["class_type"])
-    meta = node.get("_meta")
-    title = meta.get("title") if isinstance(meta, dict) else None
-    return title if isinstance(title, str) else ""
 
 
 def _split(target: str, workflow: graph.Graph) -> Place | str:
