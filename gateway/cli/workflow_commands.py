@@ -69,7 +69,7 @@ def workflows_check(
     if found.mistakes:
         raise typer.Exit(1)
     count = "1 workflow" if found.workflows == 1 else f"{found.workflows} workflows"
-    screen.show_lines([f"{count}, nothing to change."])
+    screen.show_lines([f"{count}, nothing to change." if found.workflows else "Nothing to change."])
 
 
 @workflows_app.command("new")
