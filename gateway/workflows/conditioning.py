@@ -83,7 +83,7 @@ def _wires(inputs: Mapping[str, Any], role: Role) -> list[str]:
 def _texts(inputs: Mapping[str, Any], role: Role) -> Iterator[str]:
     both = [name for name in BOTH[role] if isinstance(inputs.get(name), str)]
     for name in both or TEXTS:
-        if isinstance(inputs.get(name), str) or graph.is_link(inputs.get(name)):
+        if name in inputs and (isinstance(inputs[name], str) or graph.is_link(inputs[name])):
             yield name
 
 

@@ -55,7 +55,7 @@ class Wires:
 
     def leads(self, value: Any) -> bool:
         """Whether a value is a link to a node that is there."""
-        return graph.is_link(value) and value[0] in self._graph
+        return isinstance(value, list) and graph.is_link(value) and value[0] in self._graph
 
     def source(self, node_id: str, *names: str) -> tuple[str, int] | None:
         """Return where the first of these inputs that is a link comes from: node id and output."""

@@ -144,13 +144,15 @@ def _first(inputs: Mapping[str, Any], node_id: str, names: Iterable[str]) -> Pla
 
 def _behind(wires: Wires, node_id: str, wire: str) -> str | None:
     """Return the node at the end of a wire: behind all that only pass it on or change it."""
+    start = wires.source(node_id, wire)
+    if start is None:
+        return None
 
     def ends(inputs: Mapping[str, Any]) -> bool:
         passes = any(name.startswith(wire) and graph.is_link(inputs[name]) for name in inputs)
         return not passes and not (len(inputs) == 1 and graph.is_link(next(iter(inputs.values()))))
 
-    start = wires.source(node_id, wire)
-    return wires.walk_to(start, wire, ends) if start else None
+    return wires.walk_to(start, wire, ends)
 
 
 def _guides(inputs: Mapping[str, Any]) -> bool:
