@@ -140,8 +140,9 @@ async def _ready(child: Child, address: Address) -> None:
                 return
             except Refused as refused:
                 if refused.body.get("reason") == "comfyui_down":
-                    detail = refused.body.get("detail") or "ComfyUI does not run."
-                    raise _failed(child, str(detail)) from None
+                    detail = str(refused.body.get("detail") or "ComfyUI does not run.")
+                    # That it is started again is not so: this is the end of it.
+                    raise _failed(child, detail.partition(". ")[0].rstrip(".") + ".") from None
             except Unreached:
                 pass
             await asyncio.wait({ended}, timeout=_LOOK_S)
