@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -117,7 +119,11 @@ class Drawing:
     async def _of_graph(self, parts: Parts) -> Drawn:
         settled = await self._settled(parts)
         wished = await wishes.wished(parts, self.request, self.workflow.preset)
-        built = build.build(self.workflow, settled, wished.preset, wished.loras, _random_seed)
+        make = partial(
+            build.build, self.workflow, settled, wished.preset, wished.loras, _random_seed
+        )
+        is_large = len(self.workflow.graph or {}) > prompt.LARGE_GRAPH
+        built = await asyncio.to_thread(make) if is_large else make()
         return self._drawn(built, wished, lambda admitted: build.used(self.workflow, admitted))
 
     async def _settled(self, parts: Parts) -> dict[str, Any]:

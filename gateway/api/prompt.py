@@ -22,7 +22,7 @@ from gateway.workflows import build
 #: A job's end is told when it is on the disk; its record may be gone a moment before.
 _LAST_WORD_S = 5.0
 #: Graphs of more nodes are edited in a thread: the loop serves others meanwhile.
-_LARGE = 2000
+LARGE_GRAPH = 2000
 
 
 async def post_prompt(request: web.Request) -> web.StreamResponse:
@@ -37,7 +37,7 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
         if wanted.is_empty:
             return Drawn(workflow)
         edit = partial(build.edited, workflow, wanted.preset, wanted.loras)
-        built = await asyncio.to_thread(edit) if len(workflow) > _LARGE else edit()
+        built = await asyncio.to_thread(edit) if len(workflow) > LARGE_GRAPH else edit()
         places = wanted.places(built.workflow)
         return Drawn(built.workflow, built.warnings, places, changes=built.changes)
 
