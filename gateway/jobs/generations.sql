@@ -13,6 +13,21 @@ RETURNING seq;
 -- Remember what is looked for by range.
 INSERT INTO generation_numbers (seq, seed, score) VALUES (:seq, :seed, :score);
 
+-- unindexed_generations --
+-- How many rows are not in the index of words yet; few.
+SELECT count(*) AS number FROM generations_unindexed;
+
+-- index_generations --
+-- Put into the index of words what is not there yet.
+INSERT INTO generation_words (rowid, prompt, negative_prompt, tags)
+SELECT generations.seq, prompt, negative_prompt, tags FROM generations_unindexed
+CROSS JOIN generations ON generations.seq = generations_unindexed.seq
+ORDER BY generations_unindexed.seq;
+
+-- indexed_generations --
+-- Note that all are there.
+DELETE FROM generations_unindexed;
+
 -- forget_generations --
 -- Forget what a job has made.
 DELETE FROM generations WHERE job_id = :id;

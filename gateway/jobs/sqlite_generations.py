@@ -19,6 +19,8 @@ from gateway.jobs.store import Sidecars
 #: Numbers that the rows of one millisecond have.
 _ROOM = 65536
 _LAST = 2**63 - 1
+#: Rows that go into the index of words together; whoever searches has all the others put in.
+_TOGETHER = 64
 _WORDS = ("prompt", "negative_prompt")
 _FILES = ("lora", "model")
 _RANGES = ("seed_min", "seed_max", "min_score")
@@ -39,6 +41,8 @@ class SqliteGenerations:
         self._sql = sql
         self._clock = clock
         self._is_behind = is_behind
+        #: About how many rows are not in the index of words yet.
+        self._kept = 0
 
     # Inside the transactions of jobs
 
@@ -50,6 +54,15 @@ class SqliteGenerations:
             numbers = rows.numbers(sidecar)
             if kept and numbers is not None:
                 db.execute(self._sql["keep_numbers"], {"seq": kept[0]["seq"], **numbers})
+            self._kept += 1
+        if self._kept >= _TOGETHER:
+            self._index(db)
+
+    def _index(self, db: sqlite3.Connection) -> None:
+        """Put into the index of words what is not there yet."""
+        self._kept = 0
+        db.execute(self._sql["index_generations"])
+        db.execute(self._sql["indexed_generations"])
 
     def _moment(self, sidecar: dict[str, Any]) -> int:
         """Return when it was made: milliseconds since 1970."""
@@ -83,7 +96,15 @@ class SqliteGenerations:
         if self._is_behind():
             # Works are taken in turn: when this one is done, those rows are there.
             await self._db.run(lambda _: None)
+        if expression is not None:
+            await self._have_indexed()
         return await self._db.read(work)
+
+    async def _have_indexed(self) -> None:
+        name = "unindexed_generations"
+        found = await self._db.read(lambda db: db.execute(self._sql[name]).fetchone())
+        if found["number"]:
+            await self._db.run(self._index)
 
     async def expire(self, before: float) -> int:
         """See `Generations.expire`."""

@@ -22,12 +22,16 @@ CREATE VIRTUAL TABLE generation_words USING fts5 (
     tokenize = "unicode61 remove_diacritics 2 categories 'L* N* Co So'"
 );
 
-CREATE TRIGGER generation_words_insert AFTER INSERT ON generations BEGIN
-    INSERT INTO generation_words (rowid, prompt, negative_prompt, tags)
-    VALUES (NEW.seq, NEW.prompt, NEW.negative_prompt, NEW.tags);
+-- Rows that are not in the index yet: a few at a time cost it little more than one.
+CREATE TABLE generations_unindexed (seq INTEGER PRIMARY KEY) STRICT;
+
+CREATE TRIGGER generations_insert AFTER INSERT ON generations BEGIN
+    INSERT INTO generations_unindexed (seq) VALUES (NEW.seq);
 END;
-CREATE TRIGGER generation_words_delete AFTER DELETE ON generations BEGIN
+CREATE TRIGGER generations_delete AFTER DELETE ON generations BEGIN
     INSERT INTO generation_words (generation_words, rowid, prompt, negative_prompt, tags)
-    VALUES ('delete', OLD.seq, OLD.prompt, OLD.negative_prompt, OLD.tags);
+    SELECT 'delete', OLD.seq, OLD.prompt, OLD.negative_prompt, OLD.tags
+    WHERE NOT EXISTS (SELECT 1 FROM generations_unindexed WHERE seq = OLD.seq);
+    DELETE FROM generations_unindexed WHERE seq = OLD.seq;
     DELETE FROM generation_numbers WHERE seq = OLD.seq;
 END;

@@ -16,7 +16,7 @@ WHOLE = re.compile(
     r"^SCAN jobs$|^SEARCH jobs .*\(state=\?\)$|^SCAN deliveries$|^SCAN generation(s|_numbers)$"
 )
 #: What goes through few jobs: those that run, the first of those that are queued.
-FEW = {"active", "oldest"}
+FEW = {"active", "oldest", "unindexed_generations", "index_generations", "indexed_generations"}
 #: A page for a person, who may wait.
 PAGES = {"deliveries"}
 
