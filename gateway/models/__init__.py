@@ -18,4 +18,5 @@ on the disk         layout (where things lie), shelf (the files), record (what s
                     keeper (writes uses, links and word to the peers, in the background)
 what ComfyUI sees   links (made, and known), link_plan (pure: what to do about a place),
                     link_names (what may be a name, which folders there are)
+checksums           hashes (of what jobs use, read in their wake), checksums (remembered)
 """

@@ -136,6 +136,64 @@ async def test_all_arrive_with_their_types(
     assert 0 <= told[done.urls[0]]["duration"] < 10
 
 
+def beside(entry: dict[str, Any], content: bytes = b"{}") -> dict[str, Any]:
+    """Return an output with a sidecar beside it."""
+    path = Path(f"{entry['path']}.json")
+    path.write_bytes(content)
+    return {**entry, "sidecar": str(path)}
+
+
+async def test_sidecars_arrive_beside_their_outputs(
+    host: Host, uploads: Uploads, made: Made, events: Events
+) -> None:
+    # One output bears the name that the sidecar of another would have.
+    entries = [beside(entry) for entry in made("a.png", "a.png", "b", "b.json")]
+    done = await uploads.upload(to(uploads, f"{host.url}/x/"), entries, [])
+    outputs = ["a.png", "a_1.png", "b", "b.json"]
+    assert done == Uploaded([f"{host.url}/x/{name}" for name in outputs], None, [])
+    sidecars = ["a.png.json", "a_1.png.json", "b_1.json", "b.json.json"]
+    assert host.files.keys() == {f"/x/{name}" for name in (*outputs, *sidecars)}
+    assert {host.types[f"/x/{name}"] for name in sidecars} == {"application/json"}
+    assert host.files["/x/b.json"] == b"bytes3"
+    assert {data["url"] for _, data in events} == set(done.urls)
+
+
+async def test_a_sidecar_is_tried_again(host: Host, uploads: Uploads, made: Made) -> None:
+    host.answers["/a.png.json"] = [503, 503]
+    done = await uploads.upload(to(uploads, host.url), [beside(*made("a.png"))], [])
+    assert (done.warnings, host.files["/a.png.json"]) == ([], b"{}")
+
+
+async def test_a_sidecar_that_is_refused_is_a_warning(
+    host: Host, uploads: Uploads, made: Made
+) -> None:
+    host.answers["/a.png.json"] = [415]
+    done = await uploads.upload(to(uploads, host.url), [beside(*made("a.png"))], [])
+    [warning] = done.warnings
+    assert warning.startswith(f"a.png.json could not be uploaded to {host.url}/a.png.json: ")
+    assert host.files == {"/a.png": b"bytes0"}
+
+
+async def test_a_sidecar_that_is_gone_is_passed_over(
+    host: Host, uploads: Uploads, made: Made
+) -> None:
+    entry = beside(*made("a.png"))
+    Path(entry["sidecar"]).unlink()
+    done = await uploads.upload(to(uploads, host.url), [entry], [])
+    assert (done.warnings, list(host.files)) == ([], ["/a.png"])
+
+
+async def test_credentials_go_to_a_sidecar_where_they_are_for_it(
+    host: Host, uploads: Uploads, made: Made
+) -> None:
+    only_pictures = CREDENTIAL.model_copy(update={"url_pattern": "http://**/private/*.png"})
+    for given, arrives in ((CREDENTIAL, True), (only_pictures, False)):
+        host.files.clear()
+        entry = beside(*made("a.png"))
+        done = await uploads.upload(to(uploads, f"{host.url}/private"), [entry], [given])
+        assert ("/private/a.png.json" in host.files, done.warnings == []) == (arrives, arrives)
+
+
 async def test_a_large_one_is_whole(host: Host, uploads: Uploads, made: Made) -> None:
     body = bytes(range(256)) * (16 << 10)
     await uploads.upload(to(uploads, host.url), made("a.png", body=body), [])

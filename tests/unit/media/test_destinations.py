@@ -120,3 +120,15 @@ def test_nothing_to_take_out(fields: dict[str, Any]) -> None:
 )
 def test_names(given: list[str], expected: list[str]) -> None:
     assert destinations.names(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("delivered", "expected"),
+    [
+        ([], []),
+        (["a.png", "a_1.png"], ["a.png.json", "a_1.png.json"]),
+        (["a", "a.json"], ["a_1.json", "a.json.json"]),
+    ],
+)
+def test_sidecar_names(delivered: list[str], expected: list[str]) -> None:
+    assert destinations.sidecar_names(delivered) == expected
