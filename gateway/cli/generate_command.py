@@ -176,8 +176,11 @@ async def _list_presets(client: Client, *, as_json: bool) -> None:
     found = await client.ask("GET", "/presets")
     if as_json:
         screen.show_json(found)
-    else:
-        screen.show_table(presets.COLUMNS, presets.rows(found))
+        return
+    screen.show_table(presets.COLUMNS, presets.rows(found))
+    if lists := presets.lora_rows(found):
+        screen.show_lines([""])
+        screen.show_table(presets.LORA_COLUMNS, lists)
 
 
 async def _list_loras(client: Client, *, as_json: bool) -> None:

@@ -35,6 +35,24 @@ def _row(name: str, preset: dict[str, Any]) -> tuple[str, ...]:
     return (name, *("" if value is None else str(value) for value in told), size)
 
 
+LORA_COLUMNS = ("LORA PRESET", "LORAS")
+
+
+def lora_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return the lists of LoRAs as lines of a table, as LORA_COLUMNS has it."""
+    return [
+        (name, ", ".join(_wish(one) for one in listed))
+        for name, listed in found.get("lora_presets", {}).items()
+    ]
+
+
+def _wish(lora: dict[str, Any]) -> str:
+    """Return a LoRA as `--lora` takes it."""
+    told = [lora.get("url") or lora.get("name"), lora.get("strength"), lora.get("strength_clip")]
+    target = f"@{lora['target']}" if lora.get("target") else ""
+    return ":".join(str(one) for one in told if one is not None) + target
+
+
 def loras(found: dict[str, Any]) -> list[str]:
     """Return the names of the LoRAs, a line each."""
     return [one if isinstance(one, str) else str(one["name"]) for one in found["loras"]]
