@@ -87,7 +87,8 @@ def _broken(source: Source, mistakes: list[Mistake], files: Collection[str] = ()
 def _python(source: Source, folder: Folder) -> Candidate:
     text, wrong = folder.read_text(source.files[0])
     script = None if wrong else text
-    return Candidate(source, None, tuple(wrong), frozenset(source.files), script=script)
+    files = frozenset({*source.files, folder.presets})
+    return Candidate(source, None, tuple(wrong), files, script=script)
 
 
 def _alone(source: Source, folder: Folder) -> Candidate:

@@ -104,8 +104,7 @@ class Catalog:
 
     async def load(self) -> None:
         """Read the whole folder; a folder that is not there holds nothing."""
-        with _without_collection():
-            await self.refresh()
+        await self.refresh()
         logger.info(
             "workflows are loaded",
             folder=str(self._folder),
@@ -121,7 +120,8 @@ class Catalog:
     async def refresh(self, touched: Collection[str] = ()) -> None:
         """Read what changed; `touched` files are read again although they look as before."""
         async with self._looking:
-            found = await asyncio.to_thread(look, self._folder, self._snapshot, touched)
+            with contextlib.nullcontext() if self.version else _without_collection():
+                found = await asyncio.to_thread(look, self._folder, self._snapshot, touched)
             if found is None:
                 return
             self._publish(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -83,7 +82,7 @@ class _Scan:
         try:
             with os.scandir(os.path.join(self._root, path)) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return
         except OSError as failure:
             self.unread.append(path)
@@ -92,7 +91,11 @@ class _Scan:
         for entry in found:
             if entry.name.startswith((".", "__")):
                 continue
-            self._entry(entry, f"{path}/{entry.name}" if path else entry.name, depth)
+            below = f"{path}/{entry.name}" if path else entry.name
+            try:
+                self._entry(entry, below, depth)
+            except OSError as failure:
+                self._wrong(below, f"it cannot be read: {failure.strerror}")
 
     def _entry(self, entry: os.DirEntry[str], path: str, depth: int) -> None:
         if entry.is_dir(follow_symlinks=False):
@@ -111,11 +114,11 @@ class _Scan:
             return
         try:
             found = entry.stat()
-        except OSError as failure:
+        except FileNotFoundError:
             # Another process took it away between two of our looks: it is simply not there.
-            if entry.is_symlink() or failure.errno != errno.ENOENT:
-                self._wrong(path, f"it cannot be read: {failure.strerror}")
-            return
+            if not entry.is_symlink():
+                return
+            raise
         if entry.is_symlink() and not self._is_inside(entry.path):
             self._wrong(path, "this is a link that leads out of the folder")
         elif stat.S_ISREG(found.st_mode):

@@ -81,7 +81,7 @@ def _add_sections(found: dict[str, Source], sections: Spot) -> None:
     for name in sections.value:
         section = sections.at(name)
         wanted = section.value.get("workflow_file") if isinstance(section.value, dict) else None
-        used.add(wanted)
+        used.add(str(wanted))
         beside = found.get(name)
         if beside is None or (beside.manifest is None and beside.script is None):
             graph = beside.graph if beside else None

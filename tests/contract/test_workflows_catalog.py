@@ -22,6 +22,16 @@ async def test_a_folder_that_is_not_there_holds_nothing(tmp_path):
         catalog.get("a")
 
 
+async def test_a_file_in_the_place_of_the_folder_is_told(tmp_path):
+    put(tmp_path, "workflows", "x")
+
+    [wrong] = (await loaded(tmp_path / "workflows")).mistakes
+
+    assert str(wrong) == ".: this folder cannot be read: Not a directory".replace(
+        ":", ", line 1, column 1:", 1
+    )
+
+
 async def test_a_graph_alone_is_a_workflow_without_parameters(tmp_path):
     put(tmp_path, "a.json", GRAPH)
 
@@ -144,6 +154,7 @@ async def test_links_out_of_the_folder_are_refused(tmp_path):
     (folder / "out.json").symlink_to(tmp_path / "secret/a.json")
     (folder / "folder").symlink_to(tmp_path / "secret")
     (folder / "nowhere.json").symlink_to(tmp_path / "nothing")
+    (folder / "circle.json").symlink_to("circle.json")
     (folder / "c.json").symlink_to("b.json")
 
     catalog = await loaded(folder)
@@ -152,6 +163,7 @@ async def test_links_out_of_the_folder_are_refused(tmp_path):
     told = {wrong.file: wrong.message for wrong in catalog.mistakes}
     assert told.pop("d.yaml").startswith("there is no file 'out.json' in the folder")
     assert told == {
+        "circle.json": "it cannot be read: Too many levels of symbolic links",
         "folder": "this is a link to a folder; such links are not followed",
         "nowhere.json": "it cannot be read: No such file or directory",
         "out.json": "this is a link that leads out of the folder",
