@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sqlite3
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from gateway import errors
 from gateway.jobs import rows, words
 from gateway.jobs.database import Database
 from gateway.jobs.generation import Sought, generations
@@ -93,14 +95,18 @@ class SqliteGenerations:
             following = str(found[limit - 1]["seq"]) if len(found) > limit else None
             return [orjson.loads(row["sidecar"]) for row in found[:limit]], following
 
+        # On a disk that takes no writes the newest rows are missing, and all others are found.
+        with contextlib.suppress(errors.StorageFull, errors.StoreBusy):
+            await self._catch_up(has_words=expression is not None)
+        return await self._db.read(work)
+
+    async def _catch_up(self, *, has_words: bool) -> None:
+        """Have everything written that was told, and in the index what is looked for there."""
         if self._is_behind():
             # Works are taken in turn: when this one is done, those rows are there.
             await self._db.run(lambda _: None)
-        if expression is not None:
-            await self._have_indexed()
-        return await self._db.read(work)
-
-    async def _have_indexed(self) -> None:
+        if not has_words:
+            return
         name = "unindexed_generations"
         found = await self._db.read(lambda db: db.execute(self._sql[name]).fetchone())
         if found["number"]:
