@@ -89,7 +89,7 @@ class _Scan:
             self._wrong(path or ".", f"this folder cannot be read: {failure.strerror}")
             return
         for entry in found:
-            if entry.name.startswith((".", "__")):
+            if entry.name.startswith((".", "_")):
                 continue
             below = f"{path}/{entry.name}" if path else entry.name
             try:

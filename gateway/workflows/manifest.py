@@ -13,7 +13,7 @@ from gateway.workflows.parameters import Definition, definition, parameter, prob
 from gateway.workflows.samplers import Place
 from gateway.workflows.workflow import Parameter, Workflow
 
-_FIELDS: dict[str, fields.Check] = {
+FIELDS: dict[str, fields.Check] = {
     "workflow_file": fields.no_control,
     "description": fields.text,
     "parameters": fields.anything,
@@ -52,7 +52,7 @@ class Manifest:
 
 def read(spot: Spot, shared: Shared, wrong: list[Mistake]) -> Manifest:
     """Return what a manifest says, with what base.yaml says of its parameters."""
-    told = fields.known_fields(spot, _FIELDS, wrong)
+    told = fields.known_fields(spot, FIELDS, wrong)
     said = {key: part for key, part in told.items() if part.value is not None}
     if "preset" in said and said["preset"].value not in shared.presets:
         preset = said["preset"]

@@ -13,7 +13,7 @@ from gateway.workflows.workflow import Kind, Parameter
 
 KINDS: tuple[str, ...] = get_args(Kind)
 
-_FIELDS: dict[str, fields.Check] = {
+FIELDS: dict[str, fields.Check] = {
     "type": fields.text,
     "default": fields.anything,
     "required": fields.flag,
@@ -67,10 +67,10 @@ def definition(name: str, spot: Spot, wrong: list[Mistake]) -> Definition:
     if not _NAME.fullmatch(name):
         said = "a parameter is named by letters, digits, _ and -, and begins with no digit"
         wrong.append(spot.mistake_of_key(said))
-    found = fields.known_fields(spot, _FIELDS, wrong)
+    found = fields.known_fields(spot, FIELDS, wrong)
     if spot.value is None:
         return Definition(name, spot, found)
-    there = spot.value if isinstance(spot.value, dict) else _FIELDS
+    there = spot.value if isinstance(spot.value, dict) else FIELDS
     return Definition(name, spot, found, frozenset(key for key in there if key not in found))
 
 

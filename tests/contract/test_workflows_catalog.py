@@ -137,6 +137,7 @@ async def test_what_editors_leave_is_not_looked_at(tmp_path):
         put(tmp_path, name, "{")
     put(tmp_path, ".git/b.json", "{")
     put(tmp_path, "__pycache__/c.json", "{")
+    put(tmp_path, "_draft.yaml", "{")
     (tmp_path / "d.json").mkdir()
     os.mkfifo(tmp_path / "e.json")
 

@@ -41,6 +41,7 @@ SIGNALS = {
     errors.SettingsInvalid,
     errors.StateRefused,
     errors.InstallFailed,
+    errors.ScriptMistake,
     errors.EngineLost,
     errors.GpuLost,
     errors.EngineRefused,
