@@ -55,7 +55,7 @@ from gateway.storage.azure_account import account_url
 from gateway.storage.download import Downloader
 from gateway.storage.fetcher import Fetcher
 from gateway.storage.providers import Providers
-from gateway.warmup import WarmUp
+from gateway.warmup import NamedGraphs, WarmUp
 from gateway.webhooks.schedule import Schedule
 from gateway.webhooks.sender import Sender
 from gateway.webhooks.signature import Signer
@@ -224,7 +224,8 @@ class Gateway:
         narration = Narration(self.live_events, self.events)
         self.runner.narration, self.runner.sidecars = narration, self.sidecars
         self.comfy.on_status = narration.on_status
-        self.warmup = WarmUp(settings, self.fetcher, self.resolver, self.runner)
+        named = NamedGraphs(self.workflows, self.scripts, self.inputs)
+        self.warmup = WarmUp(settings, self.fetcher, self.resolver, self.runner, named)
         self.comfy.on_leftovers = lambda files: recovery.cleaning(
             self.background.spawn(self.runner.discard_leftovers(files))
         )

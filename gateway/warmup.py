@@ -1,52 +1,114 @@
-"""The warm-up prompt: what must succeed before the first ready."""
+"""The warm-up: what must succeed before the first ready."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
+from typing import Any
 
 import orjson
+import pybase64
 
 from gateway import errors, graph
 from gateway.config import Settings
 from gateway.log import logger
+from gateway.media.inputs import Inputs, LocalInput
 from gateway.models.resolver import Resolver
 from gateway.runner import Runner
 from gateway.storage.fetcher import Fetcher
+from gateway.workflows import build
+from gateway.workflows.catalog import Catalog
+from gateway.workflows.scripts import Scripts
+from gateway.workflows.workflow import Workflow
 
 _LARGEST_BYTES = 16 * 1024 * 1024
+#: Kinds of parameters that a plain picture stands in for.
+_PICTURES = ("image", "mask")
+_SEEDS = 2**53
 
 
 class WarmUp:
     """Runs the warm-up prompt, where one is set, as a job whose outputs nobody wants."""
 
     def __init__(
-        self, settings: Settings, fetcher: Fetcher, resolver: Resolver, runner: Runner
+        self,
+        settings: Settings,
+        fetcher: Fetcher,
+        resolver: Resolver,
+        runner: Runner,
+        named: NamedGraphs,
     ) -> None:
         self._settings = settings
         self._fetcher = fetcher
         self._resolver = resolver
         self._runner = runner
+        self._named = named
 
     async def run(self) -> None:
         """Read it and run it; raises what is wrong with it."""
-        raw = await self._read()
-        if raw is None:
+        workflow = await self._workflow()
+        if workflow is None:
             return
-        workflow = _workflow(raw)
         logger.info("warming up")
         refs = await self._resolver.resolve(workflow)
         await self._runner.warm_up(workflow, [ref.as_input() for ref in refs])
 
-    async def _read(self) -> bytes | None:
+    async def _workflow(self) -> graph.Graph | None:
         settings = self._settings
         if settings.warmup_prompt_file is not None:
-            return await asyncio.to_thread(settings.warmup_prompt_file.read_bytes)
+            return _parsed(await asyncio.to_thread(settings.warmup_prompt_file.read_bytes))
         if settings.warmup_prompt_url is not None:
-            return await self._fetcher.read(settings.warmup_prompt_url, limit_bytes=_LARGEST_BYTES)
+            url = settings.warmup_prompt_url
+            return _parsed(await self._fetcher.read(url, limit_bytes=_LARGEST_BYTES))
+        if settings.warmup_workflow is not None:
+            return await self._named.graph_of(settings.warmup_workflow)
         return None
 
 
-def _workflow(raw: bytes) -> graph.Graph:
+class NamedGraphs:
+    """Builds a named workflow with the values of its example, so that its models are loaded."""
+
+    def __init__(self, catalog: Catalog, scripts: Scripts, inputs: Inputs) -> None:
+        self._catalog = catalog
+        self._scripts = scripts
+        self._inputs = inputs
+
+    async def graph_of(self, name: str) -> graph.Graph:
+        """Return the graph; raises WorkflowNotFound, WorkflowBroken, InvalidParameters."""
+        workflow = self._catalog.get(name)
+        given = {**workflow.example, **await self._pictures(workflow)}
+        preset = self._catalog.presets.get(workflow.preset or "")
+        if workflow.script is not None and workflow.source is not None:
+            made = await self._scripts.build(workflow.source, workflow.script, given)
+            return build.edited(made, preset, []).workflow
+        built = build.build(workflow, given, preset, [], lambda: secrets.randbelow(_SEEDS))
+        return built.workflow
+
+    async def _pictures(self, workflow: Workflow) -> dict[str, Any]:
+        """Return a plain picture for each one that is asked for: whose it is does not matter."""
+        wanted = [
+            name
+            for name, parameter in workflow.parameters.items()
+            if parameter.type in _PICTURES and (parameter.required or name in workflow.example)
+        ]
+        if not wanted:
+            return {}
+        encoded = pybase64.b64encode_as_string(await asyncio.to_thread(_plain_picture))
+        admitted = await self._inputs.admit(encoded, location="input")
+        assert isinstance(admitted, LocalInput)
+        return dict.fromkeys(wanted, admitted.name)
+
+
+def _plain_picture() -> bytes:
+    """Return a PNG of 512 pixels square, half of it in light: a mask of nothing is refused."""
+    import pyvips
+
+    half = pyvips.Image.black(256, 512)
+    picture: bytes = half.join(half + 200, "horizontal").cast("uchar").pngsave_buffer()
+    return picture
+
+
+def _parsed(raw: bytes) -> graph.Graph:
     try:
         found = orjson.loads(raw)
     except orjson.JSONDecodeError as failure:
