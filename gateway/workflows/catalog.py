@@ -8,6 +8,7 @@ import difflib
 import gc
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from gateway import errors, metrics
@@ -38,7 +39,7 @@ class Catalog:
         """`is_taken` tells the addresses that the gateway itself answers at."""
         self._folder = folder
         self._scripts = scripts
-        self._is_taken = is_taken
+        self._is_taken = lru_cache(4096)(is_taken)
         self._snapshot = Snapshot()
         self._service = Service()
         self._looking = asyncio.Lock()
