@@ -41,6 +41,7 @@ class Scripts:
         self._process: ScriptProcess | None = None
         # One at a time: a build takes a millisecond, and whose fault a death is stays plain.
         self._turn = asyncio.Lock()
+        self._is_closed = False
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -53,7 +54,11 @@ class Scripts:
             await scripts.close()
 
     async def close(self) -> None:
-        """End the process."""
+        """End the process, and start no other."""
+        self._is_closed = True
+        await self._end()
+
+    async def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             await process.close()
@@ -106,12 +111,14 @@ class Scripts:
                     return await process.ask(order)
             except BaseException:
                 # What it does now is for nobody, and its answer would be taken for another's.
-                await self.close()
+                await self._end()
                 raise
 
     async def _running(self) -> ScriptProcess:
         if self._process is not None and not self._process.is_alive:
-            await self.close()
+            await self._end()
+        if self._is_closed:
+            raise Died("the gateway is stopping")
         if self._process is None:
             self._process = await ScriptProcess.start()
         return self._process

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import textwrap
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -391,7 +392,53 @@ async def test_what_the_code_started_ends_with_it(scripts: Scripts) -> None:
 
     await scripts.close()
 
-    await wait_until(
-        lambda: not sleeper.is_running() or sleeper.status() == psutil.STATUS_ZOMBIE,
-        description="what it started is gone",
-    )
+    await wait_until(lambda: not _is_running(sleeper.pid), description="what it started is gone")
+
+
+async def test_nothing_is_started_once_it_is_closed(scripts: Scripts) -> None:
+    await scripts.close()
+
+    with pytest.raises(errors.BuildFailed, match="the gateway is stopping"):
+        await ran(scripts, WORKS)
+    assert child() is None
+
+
+DIES = """
+import asyncio
+from gateway.workflows.scripts import Scripts
+
+async def main():
+    await Scripts().build(SOURCE, "one.py", {})
+
+asyncio.run(main())
+"""
+
+
+async def test_it_ends_with_a_gateway_that_is_killed(tmp_path: Path) -> None:
+    body = f"""
+        import os, pathlib, subprocess
+        started = subprocess.Popen(["sleep", "600"])
+        pids = f"{{os.getpid()}} {{started.pid}} "
+        pathlib.Path({str(tmp_path / "pids")!r}).write_text(pids)
+        while True: pass
+    """
+    program = f"SOURCE = {script(body)!r}\n{DIES}"
+    gateway = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+    pids = await wait_until(lambda: _pids(tmp_path / "pids"), description="the code runs")
+
+    gateway.kill()
+    await gateway.wait()
+
+    await wait_until(lambda: not any(_is_running(pid) for pid in pids), description="both are gone")
+
+
+def _pids(path: Path) -> list[int]:
+    text = path.read_text() if path.exists() else ""
+    return [int(pid) for pid in text.split()] if text.endswith(" ") else []
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
