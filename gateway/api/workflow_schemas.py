@@ -50,6 +50,9 @@ class WorkflowList(BaseModel):
     """`GET /workflows`."""
 
     workflows: list[WorkflowAnswer]
+    mistakes: list[MistakeAnswer] = Field(
+        description="All of WORKFLOW_DIR, also those of files that are of no one workflow."
+    )
 
 
 class OneWorkflowAnswer(WorkflowAnswer):

@@ -21,7 +21,9 @@ from gateway.workflows.workflow import Workflow
 async def list_workflows(request: web.Request) -> web.Response:
     """Return every named workflow, broken ones among them."""
     parts = request.app[PARTS]
-    return json_response({"workflows": await asyncio.to_thread(_listed, parts)})
+    mistakes = [dataclasses.asdict(mistake) for mistake in parts.workflows.mistakes]
+    listed = await asyncio.to_thread(_listed, parts)
+    return json_response({"workflows": listed, "mistakes": mistakes})
 
 
 async def get_workflow(request: web.Request) -> web.Response:

@@ -151,7 +151,7 @@ PARAMETERS = {
     "{type: integer, min: ¦0.5, bind: 3.steps}": "a whole number",
     "{type: integer, min: ¦low, bind: 3.steps}": "this must be a number",
     "{type: integer, multiple_of: ¦0, bind: 3.steps}": "more than 0",
-    "{type: float, max: ¦.inf, bind: 3.cfg}": "no such number",
+    "{type: float, max: ¦.inf, bind: 3.cfg}": "number",
     "{type: boolean, ¦min: 1, bind: 3.steps}": "min goes with integer, float, seed, string",
     "¦{type: enum, bind: 3.scheduler}": "enum needs choices",
     "{type: enum, choices: ¦[], bind: 3.scheduler}": "a list with something in it",
