@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: Deeper than any manifest; far from the interpreter's own limit.
 _DEEPEST = 20
 _TEXT = "tag:yaml.org,2002:str"
+_UNREADABLE = object()
 #: What SafeLoader makes of plain values; anything else asks for an object of some program.
 _TAGS = re.compile(r"tag:yaml\.org,2002:(str|int|float|bool|null|timestamp|seq|map)")
 
@@ -128,6 +130,24 @@ def _place(mark: Any) -> Place:
     return Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
 
 
+def _why_not(value: Any) -> str | None:
+    """Return what is wrong with a value that JSON cannot hold as ComfyUI is sent it."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "it has half a character, which no text can hold"
+        return None
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return None if -(2**63) <= value < 2**64 else "it needs more than 64 bits"
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"{value} is not a finite number"
+    # A date, for one: JSON has none.
+    return "this value cannot be read; put it in quotes"
+
+
 class _Walk:
     """Turns nodes into values, and notes where each stands."""
 
@@ -164,6 +184,14 @@ class _Walk:
         return found
 
     def _scalar(self, node: yaml.Node) -> Any:
+        found = self._read(node)
+        sentence = _why_not(found)
+        if sentence is None:
+            return found
+        self._wrong(node, sentence)
+        return None
+
+    def _read(self, node: yaml.Node) -> Any:
         if self._json_text is not None:
             # YAML reads "\ud83d\ude00" as two broken characters; JSON knows better.
             return json.loads(self._json_text[node.start_mark.index : node.end_mark.index])
@@ -172,8 +200,7 @@ class _Walk:
         try:
             return self._scalars.construct_object(node)
         except (ValueError, yaml.YAMLError):
-            self._wrong(node, "this value cannot be read; put it in quotes")
-            return None
+            return _UNREADABLE
 
     def _wrong(self, node: yaml.Node, sentence: str) -> None:
         self._document.mistakes.append(Mistake(_place(node.start_mark), sentence))

@@ -14,6 +14,8 @@ from gateway import errors, graph
 from gateway.workflows.mistakes import Mistake
 
 METADATA = "_workflow_metadata"
+#: Far deeper than any workflow, and far from what cannot be written as JSON again.
+_DEEPEST = 64
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _UI = (
     "this is a workflow as the canvas saves it; save it in the API format: Workflow > Export (API)"
@@ -48,6 +50,8 @@ def parse(file: str, raw: bytes) -> tuple[GraphFile | None, list[Mistake]]:
 def _mistake(file: str, raw: bytes, value: Any) -> Mistake | None:
     if not isinstance(value, dict):
         return Mistake(file, 1, 1, "a workflow is an object: {node id: node}")
+    if _is_deeper(value, _DEEPEST):
+        return Mistake(file, 1, 1, f"it nests deeper than {_DEEPEST} levels")
     if not isinstance(value.get(METADATA, {}), dict):
         return Mistake(file, *_place(raw, METADATA), f"{METADATA} must be an object")
     nodes = {node_id: node for node_id, node in value.items() if node_id != METADATA}
@@ -58,6 +62,18 @@ def _mistake(file: str, raw: bytes, value: Any) -> Mistake | None:
     except errors.GatewayError as failure:
         return _misshapen(file, raw, nodes, failure)
     return None
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    level: list[Any] = [value]
+    for _ in range(most):
+        inner = (
+            child
+            for found in level
+            for child in (found.values() if isinstance(found, dict) else found)
+        )
+        level = [child for child in inner if isinstance(child, dict | list)]
+    return bool(level)
 
 
 def _misshapen(
