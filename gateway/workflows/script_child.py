@@ -205,18 +205,32 @@ def _unknown(kind: Any, values: dict[str, Any]) -> list[Answer]:
 
 
 def _problems(kind: Any, failure: Any) -> list[Answer]:
-    properties = kind.model_json_schema().get("properties", {})
+    schema = kind.model_json_schema()
     found = failure.errors(include_url=False, include_context=False, include_input=False)
     return [
         {
             "place": [str(part) for part in one["loc"]],
             "kind": one["type"],
             "message": one["msg"].removeprefix("Value error, ")[:_MESSAGE],
-            "schema": properties.get(str(one["loc"][0])) if one["loc"] else None,
+            "schema": _schema_at(schema, one["loc"]),
         }
         for one in found
         if one["type"] != "extra_forbidden" or not _is_closed(kind)
     ]
+
+
+def _schema_at(schema: dict[str, Any], place: tuple[Any, ...]) -> dict[str, Any]:
+    """Return what the schema says of a place, as far as it is told plainly."""
+    found: Any = schema
+    for step in place:
+        is_index = isinstance(step, int)
+        found = found.get("items") if is_index else found.get("properties", {}).get(step)
+        if not isinstance(found, dict):
+            return {}
+        reference = found.get("$ref")
+        if isinstance(reference, str):
+            found = schema.get("$defs", {}).get(reference.rpartition("/")[2], {})
+    return {key: value for key, value in found.items() if key not in ("properties", "$defs")}
 
 
 ORDERS: dict[str, Callable[[Modules, dict[str, Any]], Answer]] = {
