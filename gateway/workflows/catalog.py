@@ -43,6 +43,7 @@ class Catalog:
         self._snapshot = Snapshot()
         self._service = Service()
         self._looking = asyncio.Lock()
+        self._is_loaded = False
         #: Grows with every change: what is derived from the folder is kept by it.
         self.version = 0
 
@@ -106,6 +107,7 @@ class Catalog:
     async def load(self) -> None:
         """Read the whole folder; a folder that is not there holds nothing."""
         await self.refresh()
+        self._is_loaded = True
         logger.info(
             "workflows are loaded",
             folder=str(self._folder),
@@ -121,7 +123,7 @@ class Catalog:
     async def refresh(self, touched: Collection[str] = ()) -> None:
         """Read what changed; `touched` files are read again although they look as before."""
         async with self._looking:
-            with contextlib.nullcontext() if self.version else _without_collection():
+            with contextlib.nullcontext() if self._is_loaded else _without_collection():
                 found = await asyncio.to_thread(look, self._folder, self._snapshot, touched)
             if found is None:
                 return
@@ -144,15 +146,18 @@ class Catalog:
 
     def _publish(self, snapshot: Snapshot) -> None:
         before, known = self._service, set(self.mistakes)
+        presets = (self.presets, self.lora_presets)
         self._snapshot = snapshot
         self._service = settle(snapshot, before, self._is_taken)
-        is_first = self.version == 0
         self.version += 1
         for wrong in self.mistakes:
             if wrong not in known:
                 logger.warning("a file of WORKFLOW_DIR has a mistake", **vars(wrong))
-        if not is_first:
+        if self._is_loaded:
             _log_changes(before, self._service)
+            if presets != (self.presets, self.lora_presets):
+                names = [*self.presets, *self.lora_presets]
+                logger.info("other presets are live", presets=", ".join(sorted(names)))
         metrics.workflows.set(len(self._service.workflows))
         metrics.workflow_files_broken.set(len({wrong.file for wrong in self.mistakes}))
 

@@ -42,9 +42,10 @@ async def changes(folder: Path) -> AsyncIterator[set[str]]:
 def _watched(folder: Path, stop: threading.Event) -> Iterator[set[str]]:
     """Yield the files that changed; it blocks."""
     while not stop.is_set():
-        if not folder.is_dir():
-            stop.wait(_ABSENT_S)
-            continue
+        while not folder.is_dir():
+            if stop.wait(_ABSENT_S):
+                return
+        yield set()
         try:
             yield from _notified(folder, stop)
         except FileNotFoundError:
