@@ -198,9 +198,9 @@ async def main(count: int) -> None:
         await fill(store, count)
         took = time.perf_counter() - began
         print(f"{count} jobs put, claimed and ended in {took:.0f} s", flush=True)
-        for name, (more, without) in (await cost(store)).items():
+        for figure, (more, without) in (await cost(store)).items():
             told = f"{without:.3f} ms, and {more:+.3f} ms with its row (bar: <= +0.15)"
-            print(f"the end of a job, {name}: {told}", flush=True)
+            print(f"the end of a job, {figure}: {told}", flush=True)
         await store.close()
         size = (state / "jobs.db").stat().st_size / 1e6
         print(f"the database: {size:.0f} MB")
