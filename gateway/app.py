@@ -216,7 +216,7 @@ class Gateway:
         self.runner = Runner(
             recovery,
             self.preparation,
-            Delivery(self.uploads, self.vault, settings.state / "converted"),
+            delivery := Delivery(self.uploads, self.vault, settings.state / "converted"),
             self.vault,
             Folders(settings.outputs, settings.inputs, settings.temp),
             prepend_filenames=settings.prepend_filenames,
@@ -231,6 +231,7 @@ class Gateway:
         )
         yield
         await self.comfy.disconnect("The gateway is stopping.")
+        await delivery.finish()
         await self.background.finish()
 
     async def _open_engine(self, _: web.Application) -> AsyncIterator[None]:

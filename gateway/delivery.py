@@ -12,6 +12,7 @@ from gateway import clock, errors, metrics
 from gateway.jobs import generation
 from gateway.jobs.job import Job, Outcome, State
 from gateway.jobs.vault import Vault
+from gateway.log import logger
 from gateway.media import convert, destinations, outputs, sidecar_files
 from gateway.media.destinations import Destination
 from gateway.media.uploads import Uploads, auth_for
@@ -28,6 +29,7 @@ class Delivery:
         self._vault = vault
         #: The folder for converted outputs.
         self.converted = converted
+        self._writing: set[asyncio.Task[None]] = set()
 
     async def run(self, job: Job, collected: Outcome, done_at: float, keep: Keep) -> Outcome:
         """Return how the job ended; raises UploadFailed, CredentialsLost.
@@ -46,6 +48,8 @@ class Delivery:
         outcome = await self._converted_of(job, collected, wish)
         if wish or is_resumed:
             outcome = await asyncio.to_thread(self._with_sidecars, job, outcome)
+        elif self._is_behind(job):
+            outcome = self._with_sidecars_behind(job, outcome)
         now = clock.now()
         metrics.deliver_seconds.observe(now - done_at)
         outcome.result["stats"] |= _times(job, done_at, now, now)
@@ -64,9 +68,41 @@ class Delivery:
 
         What is to be converted gets its sidecars later: they are of what is delivered.
         """
-        if job.request.get("convert_output"):
+        if job.request.get("convert_output") or self._is_behind(job):
             return collected
         return self._with_sidecars(job, collected)
+
+    def _is_behind(self, job: Job) -> bool:
+        """Whether the sidecars are written behind the answer.
+
+        Whoever waits for an anonymous job gets the pictures themselves, and not these files.
+        """
+        return job.is_anonymous and self._uploads.destination(job.request) is None
+
+    def _with_sidecars_behind(self, job: Job, outcome: Outcome) -> Outcome:
+        if not generation.is_told(replace(job, result=outcome.result)):
+            return outcome
+        writing = asyncio.create_task(asyncio.to_thread(self._write_behind, job, outcome))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        entries = [
+            {**entry, "sidecar": str(sidecar_files.path_of(Path(entry["path"])))}
+            for entry in outcome.result["outputs"]
+        ]
+        return replace(outcome, result={**outcome.result, "outputs": entries})
+
+    def _write_behind(self, job: Job, outcome: Outcome) -> None:
+        written = self._with_sidecars(job, outcome)
+        for warning in written.warnings[len(outcome.warnings) :]:
+            logger.warning("a sidecar is missing", reason=warning)
+        for entry in written.result["outputs"]:
+            # The files of a job may go as soon as it is answered: this one goes with them.
+            if "sidecar" in entry and not Path(entry["path"]).exists():
+                Path(entry["sidecar"]).unlink(missing_ok=True)
+
+    async def finish(self) -> None:
+        """Wait for what is being written."""
+        await asyncio.gather(*self._writing)
 
     def _with_sidecars(self, job: Job, outcome: Outcome) -> Outcome:
         told = replace(job, result=outcome.result)

@@ -24,12 +24,17 @@ def name_of(filename: str) -> str:
     return f"{filename}.json"
 
 
+def path_of(output: Path) -> Path:
+    """Return where the sidecar of an output stands."""
+    return output.with_name(name_of(output.name))
+
+
 def write(output: Path, content: dict[str, Any]) -> Path:
     """Write the sidecar of an output, whole or not at all; raises OSError.
 
     Over an older one of ours it is written; whatever else bears its name stays.
     """
-    path = output.with_name(name_of(output.name))
+    path = path_of(output)
     if not _is_free(path):
         raise FileExistsError(errno.EEXIST, "another file has this name", str(path))
     # Of a fixed name: what a sudden end leaves of it is written over by the next attempt.
