@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -325,3 +326,14 @@ async def test_a_cancelled_job_leaves_none(place: Place, shelf: Shelf) -> None:
         await found.ask("POST", "/jobs/ended/cancel")
         await found.until_state("ended", "cancelled")
         await wait_until(lambda: not place.sidecars(), description="it is gone")
+
+
+async def test_what_is_written_behind_an_answer_goes_with_its_output(place: Place) -> None:
+    """The files of an anonymous job may be gone before its sidecar is written."""
+    async with faulty.gateway(place, OUTPUT_TTL_S="0") as found:
+        answers = await asyncio.gather(*(found.prompt(picture(color)) for color in range(20)))
+        assert {answer.status for answer in answers} == {200}
+        await wait_until(lambda: not place.written(), description="the outputs are gone")
+        found.terminate()
+        assert await found.exit_status() == 0
+    assert place.sidecars() == []
