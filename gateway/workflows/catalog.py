@@ -110,7 +110,6 @@ class Catalog:
         self._is_loaded = True
         logger.info(
             "workflows are loaded",
-            folder=str(self._folder),
             in_service=len(self._service.workflows),
             mistakes=len(self.mistakes),
         )

@@ -90,7 +90,7 @@ class Scripts:
         try:
             answer = await self._asked({**order, "values": dict(values), "is_form": is_form})
         except (Died, TimeoutError, OSError) as failure:
-            logger.error("the code of a workflow failed", file=str(origin), why=str(failure))
+            logger.error("the code of a workflow failed", file=Path(origin).name, why=str(failure))
             raise errors.BuildFailed(
                 f"The code of this workflow gave no answer: {_why(failure, self)}."
             ) from None
@@ -136,7 +136,9 @@ def _check_ran(answer: dict[str, Any], origin: str) -> None:
         return
     # GET /logs leaves out what is called so.
     logger.error(
-        "the code of a workflow failed", file=origin, exception=answer.get("traceback", "")
+        "the code of a workflow failed",
+        file=Path(origin).name,
+        exception=answer.get("traceback", ""),
     )
     what = answer.get("raised") or answer["mistake"]["message"]
     raise errors.BuildFailed(

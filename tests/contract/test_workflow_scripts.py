@@ -274,7 +274,7 @@ async def test_the_traceback_goes_to_the_log_alone(scripts: Scripts) -> None:
 
     logged = [line for line in lines if line["log_level"] == "error"]
     assert "raise KeyError('what is in it')" in logged[0]["exception"]
-    assert logged[0]["file"] == "/workflows/one.py"
+    assert logged[0]["file"] == "one.py"
     assert "what is in it" not in str(caught.value.to_dict())
 
 
