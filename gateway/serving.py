@@ -14,6 +14,9 @@ from gateway.app import Gateway
 from gateway.config import Settings
 from gateway.log import logger
 
+#: Of the first line of a request, with the query.
+LINE_BYTES = 64 * 1024
+
 
 async def serve(settings: Settings, announce: Callable[[str], None] = lambda _: None) -> int:
     """Run the gateway until a signal; return the exit status.
@@ -28,6 +31,8 @@ async def serve(settings: Settings, announce: Callable[[str], None] = lambda _: 
         gateway.application(),
         access_log=None,
         handler_cancellation=True,
+        # A whole prompt may be looked for, and in a URL a letter may take nine.
+        max_line_size=LINE_BYTES,
         shutdown_timeout=max(settings.drain_timeout_s, 5.0),
     )
     try:

@@ -93,6 +93,7 @@ async def test_rows_are_found(filled: Gateway, query: str, found: list[str]) -> 
         *("C++ AND (", '"', '"""', "*", "!!!", "\0", "'; DROP TABLE generations; --", "a OR b"),
         *("NEAR(a, b)", "{prompt} : sunset", "prompt:sunset", "^sunset -sea", "\ud800", "😀" * 99),
         "sunset " * 900,
+        "夕日" * 3000,
     ],
 )
 async def test_nothing_that_is_typed_breaks_the_search(filled: Gateway, prompt: str) -> None:
