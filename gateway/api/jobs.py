@@ -72,8 +72,12 @@ async def cancel_job(request: web.Request) -> web.Response:
 
 
 async def delete_job(request: web.Request) -> web.Response:
-    """Forget a job that is over, and its files."""
+    """Forget a job that is over, its files, and what is remembered of them."""
     parts = request.app[PARTS]
+    job_id = request.match_info["id"]
+    if await parts.store.get(job_id) is None and await parts.store.generations.forget(job_id):
+        # Its record has expired, and its rows are kept for longer.
+        return web.Response(status=204)
     job = await _job(request)
     if not job.state.is_terminal:
         raise errors.JobRunning(f"Job {job.id} is {job.state}; cancel it first.", id=job.id)

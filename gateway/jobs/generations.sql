@@ -30,7 +30,7 @@ DELETE FROM generations_unindexed;
 
 -- forget_generations --
 -- Forget what a job has made.
-DELETE FROM generations WHERE job_id = :id;
+DELETE FROM generations WHERE job_id = :id RETURNING seq;
 
 -- expire_generations --
 -- Forget what was made before a moment: a piece, for others write too.

@@ -292,7 +292,7 @@ class SqliteStore(SqliteReads):
             deleted = bool(self._rows(db, "delete", id=job_id))
             if deleted:
                 self._rows(db, "delete_deliveries", id=job_id)
-                self.generations.forget(db, job_id)
+                self.generations.drop(db, job_id)
             return deleted
 
         return await self._db.run(work, durable=True)

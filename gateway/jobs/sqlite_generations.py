@@ -72,9 +72,9 @@ class SqliteGenerations:
         at = self._clock() if told is None else datetime.fromisoformat(told).timestamp()
         return round(at * 1000)
 
-    def forget(self, db: sqlite3.Connection, job_id: str) -> None:
-        """Forget what a job has made."""
-        db.execute(self._sql["forget_generations"], {"id": job_id})
+    def drop(self, db: sqlite3.Connection, job_id: str) -> bool:
+        """Forget what a job has made; return whether there was something."""
+        return bool(db.execute(self._sql["forget_generations"], {"id": job_id}).fetchall())
 
     # For whoever asks, and the janitor
 
@@ -111,6 +111,10 @@ class SqliteGenerations:
         found = await self._db.read(lambda db: db.execute(self._sql[name]).fetchone())
         if found["number"]:
             await self._db.run(self._index)
+
+    async def forget(self, job_id: str) -> bool:
+        """See `Generations.forget`."""
+        return await self._db.run(lambda db: self.drop(db, job_id), durable=True)
 
     async def expire(self, before: float) -> int:
         """See `Generations.expire`."""

@@ -89,6 +89,10 @@ class Generations(Protocol):
         """Return sidecars, newest first, and the cursor of the next page."""
         ...
 
+    async def forget(self, job_id: str) -> bool:
+        """Forget what a job has made whose record is gone; return whether there was something."""
+        ...
+
     async def expire(self, before: float) -> int:
         """Forget some of what was made before this time; return how many."""
         ...

@@ -161,16 +161,21 @@ async def test_rows_outlive_their_jobs_and_go_when_their_time_is_over(
     start: Callable[..., Any],
 ) -> None:
     with start(JOB_TTL_S="0", OUTPUT_TTL_S="0", GENERATION_TTL_S="4") as brief:
-        await brief.ask(body={"id": "a", "prompt": empty_image()})
+        for job_id in ("a", "b"):
+            await brief.ask(body={"id": job_id, "prompt": empty_image()})
 
         async def is_expired() -> bool:
-            return (await brief.ask("/jobs/a")).status == 404
+            found = [await brief.ask(f"/jobs/{job_id}") for job_id in ("a", "b")]
+            return all(one.status == 404 for one in found)
 
         async def is_forgotten() -> bool:
             return (await asked(brief)).json["generations"] == []
 
         await wait_until(is_expired, description="the job's record is gone")
         assert not await is_forgotten()
+        assert (await brief.ask("/jobs/b", method="DELETE")).status == 204
+        refused(await brief.ask("/jobs/b", method="DELETE"), 404, "job_not_found")
+        assert len((await asked(brief)).json["generations"]) == 1
         await wait_until(is_forgotten, description="the row is gone")
 
 

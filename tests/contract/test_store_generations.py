@@ -295,6 +295,16 @@ async def test_a_record_that_expires_is_remembered(store: Store, hands: Hands) -
     assert await found(store, prompt="sunset") == ["a"]
 
 
+async def test_what_is_left_of_a_job_can_be_forgotten(store: Store, hands: Hands) -> None:
+    await make(store, "a")
+    await store.forget_files("a")
+    hands.forward(10)
+    await store.expire(hands())
+    assert await store.generations.forget("a")
+    assert await found(store) == []
+    assert not await store.generations.forget("a")
+
+
 async def test_what_is_old_is_forgotten_in_pieces(store: Store) -> None:
     await make(store, outputs=250, end=BEGAN)
     later = await make(store, end=BEGAN + 1)
