@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -25,6 +25,8 @@ from gateway.workflows.workflow import MEDIA, Workflow
 SEEDS = 2**53
 #: The values that a graph was made with, told of the graph as it was admitted.
 Used = Callable[[graph.Graph], dict[str, Any]]
+#: What elsewhere holds what a caller has to say.
+_OTHER_PLACES = ("prompt", "input", "params")
 _EXAMPLE = '{"input": {"<parameter>": ...}}'
 
 
@@ -47,7 +49,7 @@ async def _understood(request: web.Request, workflow: Workflow) -> Asked:
         received, problems = form.received, form.problems
     else:
         received = await asked.receive(request, scope, _EXAMPLE)
-    _check_misplaced(workflow, received.body)
+    check_misplaced(workflow, received.body)
     strict = request.app[PARTS].settings.strict_requests
     wire, warnings = parse(WorkflowRequest, received.body, strict=strict)
     drawing = Drawing(workflow, wire, wire.input, problems, is_form=forms.is_form(request))
@@ -62,28 +64,34 @@ def scope_of(workflow: Workflow) -> str:
 def _accepts(workflow: Workflow) -> forms.Accepts:
     if workflow.script is not None:
         # Which of its fields are files, its own code knows alone.
-        told = dict.fromkeys((workflow.request_schema or {}).get("properties", {}), "a value")
+        told = dict.fromkeys(_names(workflow), "a value")
         return forms.Accepts(told, frozenset(told))
     told = {name: values.allowed(one) for name, one in workflow.parameters.items()}
     media = (name for name, one in workflow.parameters.items() if one.type in MEDIA)
     return forms.Accepts(told, frozenset(media))
 
 
-def _check_misplaced(workflow: Workflow, body: Any) -> None:
-    """Refuse parameters beside `input`: left out, they would make quite another picture."""
-    known = _accepts(workflow).parameters
-    own = {"input", *JobRequest.model_fields}
-    named = body.keys() - own if isinstance(body, dict) else set()
-    misplaced = sorted(name for name in named if name in known or name == "prompt")
+def _names(workflow: Workflow) -> Collection[str]:
+    if workflow.script is None:
+        return workflow.parameters.keys()
+    names: Collection[str] = (workflow.request_schema or {}).get("properties", {}).keys()
+    return names
+
+
+def check_misplaced(workflow: Workflow, body: Any, place: str = "input") -> None:
+    """Refuse values beside their `place`: left out, they would make quite another picture."""
+    own = {place, "workflow_id", *JobRequest.model_fields}
+    beside = body.keys() - own if isinstance(body, dict) else set()
+    misplaced = sorted(beside & {*_names(workflow), *_OTHER_PLACES})
     if not misplaced:
         return
-    first = misplaced[0]
+    first = misplaced[0][:100]
+    inside = "..." if first in ("input", "params") else f'"{first}": ...'
+    more = "; a graph of your own goes to /prompt" if first == "prompt" else ""
     raise errors.InvalidRequest(
-        f"{', '.join(misplaced)[:200]}: parameters of a named workflow stand in `input`.",
-        hint=f'Send {{"input": {{"{first}": ...}}}}; a graph of your own goes to /prompt.'
-        if first == "prompt"
-        else f'Send {{"input": {{"{first[:100]}": ...}}}}.',
-        location=first[:100],
+        f"{', '.join(misplaced)[:200]}: parameters of a named workflow stand in `{place}`.",
+        hint=f'Send {{"{place}": {{{inside}}}}}{more}.',
+        location=first,
     )
 
 

@@ -29,9 +29,12 @@ async def post_generate(request: web.Request) -> web.StreamResponse:
     """Begin a named workflow, and answer with the id of its task at once."""
     parts = request.app[PARTS]
     received = await asked.receive(request, "\0generate", _EXAMPLE)
+    named_in, _ = parse(GenerateRequest, received.body, strict=False)
+    workflow = parts.workflows.get(named_in.workflow_id)
+    # First, since it says more than that a field is unknown.
+    named.check_misplaced(workflow, received.body, "params")
     strict = parts.settings.strict_requests
     wire, warnings = parse(GenerateRequest, received.body, strict=strict)
-    workflow = parts.workflows.get(wire.workflow_id)
     drawing = named.Drawing(workflow, wire, wire.params, place="params")
     wanted = asked.asked(received, wire, warnings, drawing.draw)
     return await prompt.respond(request, wanted, begun=_begun)

@@ -169,6 +169,7 @@ class TestBody:
             ({"prompt": "a cat"}, ["`input`", "/prompt"]),
             ({"prompt": {"1": {}}}, ["`input`", "/prompt"]),
             ({"side": 8}, ["side", '{"input": {"side": ...}}']),
+            ({"params": {"side": 8}}, ["params", '{"input": {...}}']),
             ({"more": 1}, ["more"]),
             ({"input": []}, ["input"]),
             ({"input": None}, ["input"]),
@@ -192,6 +193,21 @@ class TestBody:
         assert told["location"] == "loras.0.name"
         answer = await gateway.ask("/workflow/color", {"lora_preset": "mine"})
         refused(answer, 422, "unknown_preset", "'mine'")
+
+    @pytest.mark.parametrize(
+        ("body", "says"),
+        [
+            ({"side": 8}, ["side", '{"params": {"side": ...}}']),
+            ({"input": {"side": 8}}, ["input", '{"params": {...}}']),
+            ({"prompt": "a cat"}, ["prompt", "`params`"]),
+            ({"params": []}, ["params"]),
+        ],
+    )
+    async def test_what_is_no_task(
+        self, gateway: Gateway, body: dict[str, Any], says: list[str]
+    ) -> None:
+        answer = await gateway.ask("/generate", {"workflow_id": "color", **body})
+        refused(answer, 422, "invalid_request", *says)
 
     async def test_no_json(self, gateway: Gateway) -> None:
         for raw in (b"", b"{", b"side=8"):
