@@ -111,6 +111,15 @@ class TestForm:
         assert first.json["images"] == second.json["images"]
         refused(await sent(png((7, 5)), "a.png"), 409, "id_taken", "once")
 
+    async def test_one_idempotency_key_is_one_form(self, gateway: Gateway) -> None:
+        headers = {**HEADERS, "Idempotency-Key": "order-7"}
+        raw, other = (multipart(text_part("side", side)) for side in ("8", "16"))
+        first = await gateway.ask("/workflow/color", raw=raw, headers=headers)
+        second = await gateway.ask("/workflow/color", raw=raw, headers=headers)
+        assert first.json["id"] == second.json["id"]
+        answer = await gateway.ask("/workflow/color", raw=other, headers=headers)
+        refused(answer, 409, "id_taken", "Idempotency-Key")
+
     async def test_without_waiting_and_raw(self, gateway: Gateway) -> None:
         answer = await named.submit(gateway, "/workflow/color?format=webp", side="16")
         assert answer.headers["Content-Type"] == "image/webp"
