@@ -119,7 +119,7 @@ class Hashes:
 
     def _path(self, folder: str, name: str) -> Path | None:
         found = self._links.find(folder, name)
-        if found is not None or ".." in name.split("/"):
+        if found is not None or name.startswith("/") or ".." in name.split("/"):
             return found
         others = (path / name for path in self._elsewhere.get(folder, ()))
         with contextlib.suppress(OSError, ValueError):

@@ -148,6 +148,17 @@ async def test_what_has_no_checksum_is_passed_over(stand: Stand) -> None:
         assert [found.known(*model) for model in odd] == [None] * len(odd)
 
 
+async def test_a_name_leads_nowhere_but_into_its_folder(stand: Stand, tmp_path: Path) -> None:
+    foreign = tmp_path / "secret"
+    foreign.write_bytes(WEIGHTS)
+    stand.put(stand.elsewhere, ("custom", "a.bin"))
+    async with running(stand.hashes()) as found:
+        found.want([("custom", str(foreign)), ("custom", "../../secret"), ("custom", "a.bin")])
+        assert await until_known(found, ("custom", "a.bin")) == SHA256
+        assert found.known("custom", str(foreign)) is None
+        assert found.known("custom", "../../secret") is None
+
+
 async def test_without_leave_nothing_is_read(stand: Stand) -> None:
     stand.put(stand.models)
     found = stand.hashes(is_reading=False)
