@@ -22,6 +22,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: Paths that balancers, scrapers and readers of the documentation ask for without a key.
 OPEN_PATHS = frozenset({"/health", "/ready", "/live", "/metrics", "/openapi.json", "/docs"})
+#: What else the page of the documentation asks for; no workflow may answer there.
+OPEN_FOLDER = "/docs/"
 
 OWNER = web.RequestKey("owner", str)
 #: What a request is counted under, where the table does not tell.
@@ -124,7 +126,7 @@ def _translated(failure: web.HTTPException, request: web.Request) -> errors.Gate
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Ask for a key, except where probes and scrapers come."""
     keyring = request.app[PARTS].keyring
-    is_public = request.path in OPEN_PATHS or request.path.startswith("/docs/")
+    is_public = request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER)
     if keyring.is_open or is_public or _is_preflight(request):
         return await handler(request)
     key = _given_key(request)

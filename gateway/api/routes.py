@@ -95,6 +95,9 @@ def _pattern(path: str) -> str:
 
 def is_taken(path: str) -> bool:
     """Whether the table has an answer at this address, whatever the method."""
+    if path.startswith(middleware.OPEN_FOLDER):
+        # At any depth: what is there is answered without a key.
+        return True
     return any(_matcher(route.path).fullmatch(path) for route in TABLE)
 
 

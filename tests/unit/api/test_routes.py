@@ -14,7 +14,15 @@ def test_every_address_of_the_table(route: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/workflow/a/b/c", "/jobs/a", "/tasks/generate", "/docs/tryon", "/jobs/a/outputs/b"]
+    "path",
+    [
+        "/workflow/a/b/c",
+        "/jobs/a",
+        "/tasks/generate",
+        "/docs/tryon",
+        "/docs/a/b",
+        "/jobs/a/outputs/b",
+    ],
 )
 def test_what_a_pattern_holds(path: str) -> None:
     assert is_taken(path)
