@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from gateway.comfy.calls import Calls
 from gateway.jobs.job import Job
 from gateway.log import logger
 from gateway.workflows.recipe import recipe
+from gateway.workflows.samplers import Sampler, samplers
 
 VERSION = metadata.version("comfy-gateway")
 _VERSION_LENGTH = 100
@@ -53,17 +54,20 @@ class Sidecars:
             return {}
         workflow = graph.without_marks(ran)
         nodes = dict.fromkeys(str(entry["node_id"]) for entry in outputs)
+        found = samplers(workflow)
         return {
-            "recipes": {node_id: self._recipe(workflow, node_id) for node_id in nodes},
+            "recipes": {node_id: self._recipe(workflow, node_id, found) for node_id in nodes},
             "versions": {"gateway": VERSION, "comfyui": self._comfyui},
         }
 
-    def _recipe(self, workflow: graph.Graph, node_id: str) -> dict[str, Any]:
+    def _recipe(
+        self, workflow: graph.Graph, node_id: str, found: Sequence[Sampler]
+    ) -> dict[str, Any]:
         own = _own(workflow, node_id)
         if own is None:
             return {"models": []}
-        found = recipe(workflow, own).as_dict()
-        return {**found, "models": [self._checked(model) for model in found["models"]]}
+        made = recipe(workflow, own, found).as_dict()
+        return {**made, "models": [self._checked(model) for model in made["models"]]}
 
     def _checked(self, model: dict[str, Any]) -> dict[str, Any]:
         known = self._checksums and self._checksums.known(model["folder"], model["name"])

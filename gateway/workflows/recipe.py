@@ -8,7 +8,7 @@ seed where it adds no noise of its own, the size where it keeps that of the late
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,14 +66,20 @@ class Recipe:
         }
 
 
-def recipe(workflow: graph.Graph, output_node_id: str) -> Recipe:
-    """Return what made the outputs of a node; of a node that is not there, nothing is known."""
+def recipe(
+    workflow: graph.Graph, output_node_id: str, all_samplers: Sequence[Sampler] | None = None
+) -> Recipe:
+    """Return what made the outputs of a node; of a node that is not there, nothing is known.
+
+    `all_samplers`: the graph's samplers, where they are known.
+    """
     if output_node_id not in workflow:
         return Recipe()
     wires = Wires(workflow)
     upstream = list(_upstream(wires, output_node_id))
     order = list(dict.fromkeys(_in_order(wires, output_node_id)))
-    found = {sampler.node_id: sampler for sampler in samplers(workflow)}
+    all_samplers = samplers(workflow) if all_samplers is None else all_samplers
+    found = {sampler.node_id: sampler for sampler in all_samplers}
     nearest = next((found[node_id] for node_id in upstream if node_id in found), None)
     told = _told(workflow, nearest, found) if nearest else _served(workflow, wires, upstream)
     loras = [lora for node_id in order for lora in loras_of(wires, node_id)]
