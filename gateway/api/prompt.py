@@ -22,7 +22,7 @@ from gateway.workflows import build
 #: A job's end is told when it is on the disk; its record may be gone a moment before.
 _LAST_WORD_S = 5.0
 #: Graphs of more nodes are edited in a thread: the loop serves others meanwhile.
-LARGE_GRAPH = 2000
+LARGE_GRAPH = 200
 
 
 async def post_prompt(request: web.Request) -> web.StreamResponse:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -12,9 +14,12 @@ from gateway import errors, graph
 from gateway.api import asked, prompt, wishes
 from gateway.api.asked import Drawn
 from gateway.api.parts import PARTS, Parts
+from gateway.api.wishes import Wishes
 from gateway.jobs.job import Job
 from gateway.schemas import ReproduceRequest, parse
 from gateway.workflows import build, overrides, reproduction
+from gateway.workflows.build import Built
+from gateway.workflows.overrides import Overridden
 from gateway.workflows.workflow import Workflow
 
 #: A seed that is drawn stays exact where JSON's numbers are read as JavaScript reads them.
@@ -53,12 +58,10 @@ class Drawing:
         job = await parts.store.get(self.job_id)
         if job is None:
             raise errors.JobNotFound(f"There is no job {self.job_id[:128]!r}.")
-        sent = reproduction.as_sent(job, str(parts.settings.inputs))
         wished = await wishes.wished(parts, self.request)
-        built = build.edited(sent, wished.preset, wished.loras)
-        made = overrides.overridden(
-            built.workflow, self.request.overrides, _source(parts, job), _random_seed
-        )
+        make = partial(self._made, job, str(parts.settings.inputs), wished, _source(parts, job))
+        is_large = len(job.graph) > prompt.LARGE_GRAPH
+        built, made = await asyncio.to_thread(make) if is_large else make()
         await _check_files(parts, job, made.workflow)
         return Drawn(
             made.workflow,
@@ -67,6 +70,14 @@ class Drawing:
             lambda _: _told(job, wished.preset_name),
             [*built.changes, *made.changes],
         )
+
+    def _made(
+        self, job: Job, input_folder: str, wished: Wishes, source: Workflow | None
+    ) -> tuple[Built, Overridden]:
+        sent = reproduction.as_sent(job, input_folder)
+        built = build.edited(sent, wished.preset, wished.loras)
+        given = self.request.overrides
+        return built, overrides.overridden(built.workflow, given, source, _random_seed)
 
     def _lacks_secrets(self, job: Job) -> bool:
         return job.needs_secrets and not (self.request.credentials or self.request.extra_data)
