@@ -37,6 +37,11 @@ async def accept_or_join(parts: Parts, asked: Asked, job_id: str, respond_async:
         return existing
 
 
+async def is_made(parts: Parts, asked: Asked) -> bool:
+    """Whether there is a job that this request joins; raises IdTaken."""
+    return await _existing(parts, asked, asked.request.id or "") is not None
+
+
 async def _existing(parts: Parts, asked: Asked, job_id: str) -> Job | None:
     """Return the job that this request joins; raises IdTaken."""
     found = None

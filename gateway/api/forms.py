@@ -38,6 +38,8 @@ class Accepts:
     parameters: dict[str, str]
     #: Those of them that take a file.
     files: frozenset[str]
+    #: Nobody knows any more what there was: whatever comes is read, and no file is kept.
+    is_unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ async def receive(request: web.Request, accepts: Accepts, scope: str) -> Form:
     Raises InvalidRequest, BodyTooLarge, RequestTimeout, StorageFull.
     """
     received_at = clock.now()
-    taking = _Taking(rehearsal.parts_of(request), accepts)
+    parts_of = rehearsal.rehearsing if accepts.is_unknown else rehearsal.parts_of
+    taking = _Taking(parts_of(request), accepts)
     if request.content_type == _URLENCODED:
         raw = await asked.read(request)
         if raw.lstrip()[:1] == b"{":
@@ -249,6 +252,8 @@ class _Taking:
 
     def _check_takes_file(self, name: str) -> None:
         if name in self.accepts.files:
+            return
+        if self.accepts.is_unknown and not self._is_field(name):
             return
         if self._is_field(name):
             raise values.Wrong("it is a field of the request: send it as text, without a filename")

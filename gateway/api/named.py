@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway import errors, graph
-from gateway.api import asked, forms, media_values, prompt, wishes
+from gateway.api import acceptance, asked, forms, media_values, prompt, rehearsal, wishes
 from gateway.api.asked import Asked, Drawn
 from gateway.api.parts import PARTS, Parts
 from gateway.api.wishes import Wishes
@@ -28,12 +28,51 @@ Used = Callable[[graph.Graph], dict[str, Any]]
 #: What elsewhere holds what a caller has to say.
 _OTHER_PLACES = ("prompt", "input", "params")
 _EXAMPLE = '{"input": {"<parameter>": ...}}'
+_UNKNOWN = forms.Accepts({}, frozenset(), is_unknown=True)
 
 
 async def post_workflow(request: web.Request) -> web.StreamResponse:
     """Run a named workflow with these values and answer with its outputs, or say why not."""
-    workflow = request.app[PARTS].workflows.get(request.match_info["name"])
+    name = request.match_info["name"]
+    try:
+        workflow = request.app[PARTS].workflows.get(name)
+    except (errors.WorkflowNotFound, errors.WorkflowBroken) as failure:
+        return await _answer_retry(request, name, failure)
     return await answer(request, workflow)
+
+
+async def _answer_retry(
+    request: web.Request, name: str, failure: errors.GatewayError
+) -> web.StreamResponse:
+    """Answer with the job that a request made while the workflow was there, else why it is not."""
+    scope = scope_of(name)
+    try:
+        if forms.is_form(request):
+            form = await forms.receive(request, _UNKNOWN, scope)
+            received = form.received
+        else:
+            received = await asked.receive(request, scope, _EXAMPLE)
+        wire, _ = parse(WorkflowRequest, received.body, strict=False)
+    except errors.RequestRefused:
+        raise failure from None
+    return await retried(request, asked.asked(received, wire, [], draw_nothing), failure)
+
+
+async def retried(
+    request: web.Request,
+    wanted: Asked,
+    failure: errors.GatewayError,
+    begun: prompt.Begun | None = None,
+) -> web.StreamResponse:
+    """Answer a request whose workflow is gone as the job that it made; raises `failure`."""
+    parts = request.app[PARTS]
+    if rehearsal.is_asked(request) or not await acceptance.is_made(parts, wanted):
+        raise failure
+    return await prompt.respond(request, wanted, begun)
+
+
+async def draw_nothing(_: Parts) -> Drawn:
+    raise errors.WorkflowNotFound("The workflow is gone, and so is the job that was made of it.")
 
 
 async def answer(request: web.Request, workflow: Workflow) -> web.StreamResponse:
@@ -42,7 +81,7 @@ async def answer(request: web.Request, workflow: Workflow) -> web.StreamResponse
 
 
 async def _understood(request: web.Request, workflow: Workflow) -> Asked:
-    scope = scope_of(workflow)
+    scope = scope_of(workflow.name)
     problems: list[dict[str, Any]] = []
     if forms.is_form(request):
         form = await forms.receive(request, _accepts(workflow), scope)
@@ -56,9 +95,9 @@ async def _understood(request: web.Request, workflow: Workflow) -> Asked:
     return asked.asked(received, wire, warnings, drawing.draw)
 
 
-def scope_of(workflow: Workflow) -> str:
+def scope_of(name: str) -> str:
     """Return what makes the same body another request, when another workflow is asked for."""
-    return f"\0workflow\0{workflow.name}"
+    return f"\0workflow\0{name}"
 
 
 def _accepts(workflow: Workflow) -> forms.Accepts:

@@ -25,6 +25,10 @@ _LAST_WORD_S = 5.0
 LARGE_GRAPH = 200
 
 
+#: Makes the answer to a job that is not waited for.
+Begun = Callable[[Job], web.Response]
+
+
 async def post_prompt(request: web.Request) -> web.StreamResponse:
     """Run a workflow and answer with its outputs, or say why not."""
     received = await asked.receive(request)
@@ -45,7 +49,7 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
 
 
 async def respond(
-    request: web.Request, wanted: Asked, begun: Callable[[Job], web.Response] | None = None
+    request: web.Request, wanted: Asked, begun: Begun | None = None
 ) -> web.StreamResponse:
     """Accept a request for a job, and answer: 202 at once, or how the job ended.
 

@@ -25,9 +25,12 @@ def is_asked(request: web.Request) -> bool:
 
 def parts_of(request: web.Request) -> Parts:
     """Return what a request works with: of a rehearsal, the inputs leave no file."""
-    parts = request.app[PARTS]
-    if not is_asked(request):
-        return parts
+    return rehearsing(request) if is_asked(request) else request.app[PARTS]
+
+
+def rehearsing(request: web.Request) -> Parts:
+    """Return what a request works with that must leave no file, whatever it asks for."""
     if _REHEARSING not in request:
+        parts = request.app[PARTS]
         request[_REHEARSING] = replace(parts, inputs=parts.inputs.rehearsing())
     return request[_REHEARSING]

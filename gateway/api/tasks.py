@@ -30,7 +30,11 @@ async def post_generate(request: web.Request) -> web.StreamResponse:
     parts = request.app[PARTS]
     received = await asked.receive(request, "\0generate", _EXAMPLE)
     named_in, _ = parse(GenerateRequest, received.body, strict=False)
-    workflow = parts.workflows.get(named_in.workflow_id)
+    try:
+        workflow = parts.workflows.get(named_in.workflow_id)
+    except (errors.WorkflowNotFound, errors.WorkflowBroken) as failure:
+        wanted = asked.asked(received, named_in, [], named.draw_nothing)
+        return await named.retried(request, wanted, failure, _begun)
     # First, since it says more than that a field is unknown.
     named.check_misplaced(workflow, received.body, "params")
     strict = parts.settings.strict_requests

@@ -108,6 +108,49 @@ class TestCall:
         refused(await gateway.ask("/workflow/color", bad), 422, "invalid_parameters")
 
 
+class TestRetry:
+    async def test_it_joins_its_job_when_the_workflow_is_gone(
+        self, gateway: Gateway, inputs: Path
+    ) -> None:
+        folder = inputs.parent / "workflows"
+        named.write(folder, {"brief": named.WORKFLOWS["photo"]})
+        (folder / "brief.yaml").write_text(named.PHOTO)
+
+        async def status() -> int:
+            return (await gateway.ask("/workflow/brief")).status
+
+        async def is_there() -> bool:
+            return await status() == 200
+
+        async def is_gone() -> bool:
+            return await status() == 404
+
+        await wait_until(is_there, description="the workflow is there")
+        text = base64.b64encode(png()).decode()
+        body = {"id": "brief-json", "input": {"photo": text}}
+        task = {"id": "brief-task", "workflow_id": "brief", "params": {"photo": text}}
+        form = (("photo", png(), "me.png"), ("id", "brief-form"))
+        first = (await gateway.ask("/workflow/brief", body)).json
+        begun = (await gateway.ask("/generate", task)).json
+        sent = (await named.submit(gateway, "/workflow/brief", *form)).json
+        for ending in ("json", "yaml"):
+            (folder / f"brief.{ending}").unlink()
+        await wait_until(is_gone, description="the workflow is gone")
+        assert (await gateway.ask("/workflow/brief", body)).json["images"] == first["images"]
+        assert (await gateway.ask("/generate", task)).json == begun
+        again = await named.submit(gateway, "/workflow/brief", *form)
+        assert again.json["input"] == sent["input"]
+        other = {**body, "input": {"photo": "other.png"}}
+        refused(await gateway.ask("/workflow/brief", other), 409, "id_taken")
+        before = sorted(inputs.iterdir())
+        new = (("photo", png((5, 5)), "me.png"), ("id", "brief-new"))
+        late = await named.submit(gateway, "/workflow/brief", *new)
+        refused(late, 404, "workflow_not_found")
+        refused(await gateway.ask("/workflow/brief", raw=b"{"), 404, "workflow_not_found")
+        refused(await gateway.ask("/workflow/brief?dry_run=true", body), 404, "workflow_not_found")
+        assert sorted(inputs.iterdir()) == before
+
+
 class TestFormat:
     @pytest.mark.parametrize("form", ["jpeg", "jpg", "webp", "avif", "png", "PNG"])
     @pytest.mark.parametrize("path", ["/workflow/color", "/prompt"])
