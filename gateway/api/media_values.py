@@ -80,19 +80,33 @@ def sentence(failure: errors.RequestRefused | values.Wrong) -> str:
 
 
 async def without_base64(inputs: Inputs, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values with names of files where base64 was; raises as `Inputs.admit`."""
-    found = dict(given)
-    for name, value in given.items():
-        if isinstance(value, str) and (encoded.data_url(value) or encoded.bare(value)):
-            admitted = await inputs.admit(value, location=f"input.{name}")
-            assert isinstance(admitted, LocalInput)
-            found[name] = admitted.name
-    return found
+    """Return the values with names of files where base64 was; raises as `Inputs.admit`.
 
-
-def without_users(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values with no user or password in their URLs."""
+    Base64 may stand in lists and objects: how they nest, the code of a workflow knows alone.
+    """
     return {
-        name: credentials.taken_out(value)[0] if graph.is_url(value) else value
-        for name, value in given.items()
+        name: await _without_base64(inputs, value, f"input.{name}") for name, value in given.items()
     }
+
+
+async def _without_base64(inputs: Inputs, value: Any, place: str) -> Any:
+    if isinstance(value, str) and (encoded.data_url(value) or encoded.bare(value)):
+        admitted = await inputs.admit(value, location=place)
+        assert isinstance(admitted, LocalInput)
+        return admitted.name
+    if isinstance(value, dict):
+        return {
+            key: await _without_base64(inputs, one, f"{place}.{key}") for key, one in value.items()
+        }
+    if isinstance(value, list) and any(isinstance(one, str | list | dict) for one in value):
+        return [await _without_base64(inputs, one, f"{place}.{at}") for at, one in enumerate(value)]
+    return value
+
+
+def without_users(value: Any) -> Any:
+    """Return a value with no user or password in any URL of it."""
+    if isinstance(value, Mapping):
+        return {name: without_users(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [without_users(one) for one in value]
+    return credentials.taken_out(value)[0] if graph.is_url(value) else value

@@ -16,6 +16,7 @@ from aiohttp import web
 from PIL import Image
 
 from gateway import errors
+from gateway.api import media_values
 from gateway.config import Settings
 from gateway.media.inputs import Inputs, LocalInput, RemoteInput
 from gateway.schemas import BearerAuth
@@ -424,3 +425,12 @@ async def test_decoding_never_stops_the_loop(settings: Settings, inputs: Inputs)
     watcher.cancel()
 
     assert longest < 0.1
+
+
+async def test_base64_becomes_a_file_however_deep_it_stands(inputs: Inputs) -> None:
+    name = (await inputs.admit(TEXT, location=AT)).name
+    given = {"a": TEXT, "b": [TEXT, 1, {"c": [f"data:image/png;base64,{TEXT}", "x"]}], "d": [1, 2]}
+    found = await media_values.without_base64(inputs, given)
+    assert found == {"a": name, "b": [name, 1, {"c": [name, "x"]}], "d": [1, 2]}
+    broken = {"b": [{"c": f"{base64.b64encode(PNG).decode()}!"}]}
+    assert (await refused(media_values.without_base64(inputs, broken))).location == "input.b.0.c"
