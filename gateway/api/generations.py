@@ -24,6 +24,8 @@ _FIRST, _LAST = -62_135_596_800.0, 253_402_300_799.0
 #: `+` in a query is a blank, and stands before the offset of a time.
 _LOST_PLUS = re.compile(r"(?<=[\d.]) (?=\d\d:?\d\d$)")
 _SHOWN = 50
+#: Of the largest seed.
+_DIGITS = len(str(SEEDS))
 
 
 async def list_generations(request: web.Request) -> web.Response:
@@ -80,7 +82,7 @@ def _text(_: str, given: str) -> str:
 
 def _seed(name: str, given: str) -> int:
     text = given.strip()
-    if not (text.isascii() and text.isdigit() and int(text[:21]) < SEEDS):
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text) < SEEDS):
         raise _refused(name, f"a whole number from 0 to {SEEDS - 1}", given)
     return int(text)
 
