@@ -140,7 +140,8 @@ class _Writing:
         told = [*self._parameters, *self._settings()]
         inputs = ", ".join((own or places)[:_SHOWN])
         more = ", ..." if len(own or places) > _SHOWN else ""
-        return f"{', '.join(dict.fromkeys(told))}; or NODE.INPUT: {inputs}{more}".lstrip("; ")
+        by_node = f"NODE.INPUT: {inputs}{more}"
+        return f"{', '.join(dict.fromkeys(told))}; or {by_node}" if told else by_node
 
     def _settings(self) -> Iterable[str]:
         found = samplers.samplers(self._workflow)

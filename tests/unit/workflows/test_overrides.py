@@ -140,7 +140,8 @@ def test_a_setting_without_a_place_is_refused() -> None:
     graph = {"1": {"class_type": "EmptyImage", "inputs": {"color": 1}}}
     with pytest.raises(errors.InvalidParameters, match="no sampler") as caught:
         overridden(graph, {"cfg": 7}, None, lambda: DRAWN)
-    assert "1.color" in caught.value.details["errors"][0]["allowed"]
+    allowed = caught.value.details["errors"][0]["allowed"]
+    assert allowed == "what this graph has a place for: NODE.INPUT: 1.color"
 
 
 def test_a_lora_stays_where_it_is() -> None:
