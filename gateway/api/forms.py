@@ -178,7 +178,9 @@ class _Taking:
         raw = b"".join([chunk async for chunk in self._chunks(part)])
         try:
             text = raw.decode(part.get_charset(default="utf-8"))
-        except (UnicodeDecodeError, LookupError):
+            # UTF-7, for one, can say halves of characters, which JSON cannot hold.
+            text.encode()
+        except (UnicodeError, LookupError):
             raise errors.InvalidRequest(
                 f"{name[:_NAME_SHOWN]}: this part is not text in UTF-8.",
                 hint="A part that is a file has a filename, too.",
@@ -187,6 +189,11 @@ class _Taking:
         self._take_text(name, text)
 
     def _enter(self, name: str) -> None:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise errors.InvalidRequest(
+                f"The name of part {len(self.seen) + 1} of the form is not in UTF-8.",
+                hint='Each has: Content-Disposition: form-data; name="<parameter>".',
+            )
         if name in self.seen:
             raise errors.InvalidRequest(
                 f"The form has two parts called {name[:_NAME_SHOWN]!r}.",

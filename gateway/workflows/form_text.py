@@ -10,6 +10,7 @@ from gateway.workflows.workflow import Parameter
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
 _NUMBER = re.compile(r"[+-]?(\d{1,400}(\.\d{0,400})?|\.\d{1,400})([eE][+-]?\d{1,5})?", re.ASCII)
+_LONGEST = 30
 _WHOLE = re.compile(r"[+-]?\d{1,400}", re.ASCII)
 
 
@@ -33,9 +34,19 @@ def is_left_empty(parameter: Parameter, value: Any) -> bool:
     return "" not in parameter.choices
 
 
-def is_bare(text: str) -> bool:
-    """Whether a text is what JSON writes without quotes."""
-    return text in ("true", "false") or (_NUMBER.fullmatch(text) is not None and len(text) < 30)
+def is_truth(text: str) -> bool:
+    """Whether a text is what JSON writes without quotes for true or false."""
+    return text in ("true", "false")
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is what JSON writes without quotes for a number."""
+    return _NUMBER.fullmatch(text) is not None and len(text) < _LONGEST
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text is what JSON writes without quotes for a whole number."""
+    return is_number(text) and float(text).is_integer()
 
 
 def _number(text: str) -> Any:

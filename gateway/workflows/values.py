@@ -26,6 +26,7 @@ NAME_LENGTH = 4096
 #: So many mistakes are told; the sentence says how many there are.
 _TOLD = 100
 _SHOWN = 200
+_LEAVE_OUT = "; leave it out"
 _CHOICES_SHOWN = 50
 _repr = reprlib.Repr()
 _repr.maxlevel = 2
@@ -190,7 +191,7 @@ def _integer(parameter: Parameter, value: Any) -> int:
 
 def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Wrong(f"{_told(value)} is not an integer{_unquoted(value)}")
+        raise Wrong(f"{_told(value)} is not an integer{_unquoted(value, form_text.is_whole)}")
     # JSON has one kind of number: 20.0 is an integer.
     if isinstance(value, float) and not value.is_integer():
         raise Wrong(f"{shown(value)} is not an integer")
@@ -201,7 +202,7 @@ def _whole(value: Any) -> int:
 
 def _float(parameter: Parameter, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Wrong(f"{_told(value)} is not a number{_unquoted(value)}")
+        raise Wrong(f"{_told(value)} is not a number{_unquoted(value, form_text.is_number)}")
     if isinstance(value, int) and not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
         raise Wrong("it needs more than 64 bits")
     number = float(value)
@@ -224,7 +225,9 @@ def _check_range(parameter: Parameter, number: float) -> None:
 
 def _boolean(_: Parameter, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise Wrong(f"{_told(value)} is neither true nor false{_unquoted(value)}")
+        raise Wrong(
+            f"{_told(value)} is neither true nor false{_unquoted(value, form_text.is_truth)}"
+        )
     return value
 
 
@@ -242,7 +245,7 @@ def _chosen(parameter: Parameter, value: Any) -> Any:
 
 def _closest(choices: tuple[Any, ...], value: Any) -> str:
     if not isinstance(value, str):
-        return _unquoted(value)
+        return _LEAVE_OUT if value is None else ""
     names = {str(choice).lower(): choice for choice in choices}
     close = difflib.get_close_matches(value[:_SHOWN].lower(), names, n=1, cutoff=0.5)
     return f"; the closest is {names[close[0]]}" if close else ""
@@ -303,11 +306,11 @@ def _told(value: Any) -> str:
     return "a list" if isinstance(value, list | tuple) else f"a {type(value).__name__}"
 
 
-def _unquoted(value: Any) -> str:
+def _unquoted(value: Any, would_do: Callable[[str], bool]) -> str:
     """Say that a value would do without its quotes, when it would."""
     if value is None:
-        return "; leave it out"
-    if not isinstance(value, str) or not form_text.is_bare(value):
+        return _LEAVE_OUT
+    if not isinstance(value, str) or not would_do(value):
         return ""
     return f"; write {value} without quotes"
 
