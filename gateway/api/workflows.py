@@ -34,7 +34,8 @@ async def get_workflow(request: web.Request) -> web.Response:
         # It raises, with the names that are like this one.
         entry = Entry(name, parts.workflows.get(name))
     prompt = entry.workflow.graph if entry.workflow is not None else None
-    return json_response({**_described(entry, parts.catalog), "prompt": prompt})
+    described = _described(entry, parts.catalog)
+    return json_response({**described, "prompt": json_schema.without_secrets(prompt)})
 
 
 def _listed(parts: Parts) -> list[dict[str, Any]]:
@@ -65,7 +66,7 @@ def _told(workflow: Workflow) -> dict[str, Any]:
     found = {
         "description": workflow.description,
         "parameters": json_schema.schema(workflow),
-        "metadata": dict(workflow.metadata),
+        "metadata": json_schema.without_secrets(workflow.metadata),
         "example": json_schema.example(workflow),
         "version": workflow.version,
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gateway import graph
+from gateway.storage import address
 from gateway.workflows import values
 from gateway.workflows.workflow import MEDIA, Parameter, Workflow
 
@@ -16,6 +18,11 @@ _PLAIN = {"string": "string", "integer": "integer", "float": "number", "boolean"
 
 def schema(workflow: Workflow) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a request's `input`."""
+    found: dict[str, Any] = without_secrets(_schema(workflow))
+    return found
+
+
+def _schema(workflow: Workflow) -> dict[str, Any]:
     if workflow.request_schema is not None:
         return dict(workflow.request_schema)
     found: dict[str, Any] = {
@@ -31,6 +38,11 @@ def schema(workflow: Workflow) -> dict[str, Any]:
 
 def example(workflow: Workflow) -> dict[str, Any]:
     """Return a request's `input`: the manifest's example, else one made of what is known."""
+    found: dict[str, Any] = without_secrets(_example(workflow))
+    return found
+
+
+def _example(workflow: Workflow) -> dict[str, Any]:
     if workflow.example:
         return dict(workflow.example)
     if workflow.request_schema is not None:
@@ -40,6 +52,19 @@ def example(workflow: Workflow) -> dict[str, Any]:
         for name, parameter in workflow.parameters.items()
         if parameter.required or parameter.default is not None
     }
+
+
+def without_secrets(value: Any) -> Any:
+    """Return a value with no password and no token in any URL of it.
+
+    An operator may have put them into a manifest or a graph, and not for whoever reads of these.
+    """
+    if isinstance(value, Mapping):
+        return {name: without_secrets(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_secrets(one) for one in value]
+    may_hold_one = isinstance(value, str) and ("@" in value or "?" in value)
+    return address.shown(value) if may_hold_one and graph.is_url(value) else value
 
 
 def _property(workflow: Workflow, parameter: Parameter) -> dict[str, Any]:

@@ -160,3 +160,20 @@ def test_an_example_of_python_is_made_of_its_schema() -> None:
         "size": 512,
         "word": "tree",
     }
+
+
+def test_no_secret_of_an_operator_is_told() -> None:
+    url, told = "https://me:hush@host/a.png?x=1&token=abc", "https://host/a.png?x=1&token=***"
+    made = workflow(
+        P("a", "image", default=url, places=(Place("1", "image"),)),
+        P("b", "lora", default=url),
+        P("c", "model", choices=(url,), folder="loras", required=True),
+        P("d", "string", default="what? me@home"),
+    )
+    found = json_schema.schema(made)["properties"]
+    assert [found[name].get("default") for name in "abd"] == [told, told, "what? me@home"]
+    assert found["c"]["enum"] == [told]
+    assert json_schema.example(made) == {"a": told, "b": told, "c": told, "d": "what? me@home"}
+    assert json_schema.example(workflow(example={"a": [url]})) == {"a": [told]}
+    script = workflow(request_schema={"properties": {"a": {"default": url}}})
+    assert json_schema.schema(script)["properties"]["a"]["default"] == told
