@@ -245,6 +245,23 @@ class TestWrongForm:
         answer = await gateway.ask("/workflow/color", raw=raw, headers=HEADERS)
         refused(answer, 422, "invalid_request", "UTF-8")
 
+    @pytest.mark.parametrize(
+        ("head", "body"),
+        [
+            (b'name="name"\r\nContent-Type: text/plain; charset=utf-7', b"+2AA-"),
+            (b'name="name"\r\nContent-Type: text/plain; charset=undefined', b"a"),
+            (b'name="na\xe9"', b"a"),
+            (b'name="na\xe9"; filename="a.png"', b"a"),
+        ],
+    )
+    async def test_half_a_character_in_other_words(
+        self, gateway: Gateway, head: bytes, body: bytes
+    ) -> None:
+        raw = b"--edge\r\nContent-Disposition: form-data; " + head + b"\r\n\r\n" + body
+        raw += b"\r\n--edge--\r\n"
+        answer = await gateway.ask("/workflow/color", raw=raw, headers=HEADERS)
+        refused(answer, 422, "invalid_request", "UTF-8")
+
     async def test_json_that_is_none(self, gateway: Gateway) -> None:
         answer = await gateway.ask("/workflow/color", raw=b"side=16")
         refused(answer, 400, "invalid_json", '"input"')
