@@ -16,6 +16,8 @@ from gateway.comfy.observer import FileRef, Observer, Progress
 
 _PATH = re.compile(r'File "([^"]+)"')
 _FOLDER = re.compile(r"(?:/[^\s'\"/]+)+/(?=[^\s'\"/]+)")
+#: The end of the calendar: what a frame tells beyond is no time.
+_LATEST_MS = 253_402_300_799_000
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,8 @@ def _dict(value: Any) -> dict[str, Any]:
 
 def _milliseconds(data: dict[str, Any]) -> float:
     stamp = data.get("timestamp")
-    return float(stamp) if isinstance(stamp, int | float) else time.time() * 1000
+    is_time = isinstance(stamp, int | float) and 0 <= stamp <= _LATEST_MS
+    return float(stamp) if is_time else time.time() * 1000
 
 
 def _in_order(workflow: graph.Graph, outputs: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

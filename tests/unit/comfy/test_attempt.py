@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from typing import Any
 
 import pytest
@@ -167,6 +168,16 @@ def test_odd_frames_do_no_harm(frame: tuple[str, dict[str, Any]]) -> None:
     take(attempt, START, executing("2"), frame, executed("3", images("x.png")), SUCCESS)
     assert [found.filename for found in attempt.result.result().files] == ["x.png"]
     assert all(0 <= found.value <= 1 for found in progress)
+
+
+@pytest.mark.parametrize("stamp", [math.nan, math.inf, 1e300, -1, 1_795_000_000_000_000, "x"])
+def test_what_is_no_time_is_now(stamp: Any) -> None:
+    attempt, _, _ = begin()
+    take(attempt, ("execution_start", {"timestamp": stamp}), executed("3", images("x.png")))
+    take(attempt, ("execution_success", {"timestamp": stamp}))
+    done = attempt.result.result()
+    assert abs(done.start / 1000 - time.time()) < 60
+    assert done.start <= done.end < (time.time() + 60) * 1000
 
 
 FRAMES = st.one_of(
