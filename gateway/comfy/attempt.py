@@ -225,8 +225,9 @@ def _dict(value: Any) -> dict[str, Any]:
 
 def _milliseconds(data: dict[str, Any]) -> float:
     stamp = data.get("timestamp")
-    is_time = isinstance(stamp, int | float) and 0 <= stamp <= _LATEST_MS
-    return float(stamp) if is_time else time.time() * 1000
+    if isinstance(stamp, int | float) and 0 <= stamp <= _LATEST_MS:
+        return float(stamp)
+    return time.time() * 1000
 
 
 def _in_order(workflow: graph.Graph, outputs: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
