@@ -159,8 +159,8 @@ class Drawing:
             return await self._of_graph(parts)
         except errors.InvalidParameters as failure:
             if failure.location is not None:
-                _, _, rest = failure.location.partition(".")
-                failure.location = f"{self.place}.{rest}"
+                _, dot, rest = failure.location.partition(".")
+                failure.location = f"{self.place}{dot}{rest}"
             raise
 
     async def _of_graph(self, parts: Parts) -> Drawn:

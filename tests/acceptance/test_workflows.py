@@ -345,6 +345,8 @@ class Request(BaseModel):
 def build(request):
     if request.fail:
         raise RuntimeError("on purpose")
+    if request.size.width == 13:
+        raise ValueError("13 is unlucky")
     inputs = {"width": request.size.width, "height": 4, "batch_size": request.copies, "color": 1}
     graph = {
         "1": {"class_type": "EmptyImage", "inputs": inputs},
@@ -379,6 +381,9 @@ class TestPython:
         assert {"copies", "size.width"} <= {one["parameter"] for one in told["errors"]}
         answer = await gateway.ask("/workflow/copies", {"input": {"copies": 1, "fail": True}})
         refused(answer, 500, "build_failed", "RuntimeError")
+        answer = await gateway.ask("/copies", {"input": {"copies": 1, "size": {"width": 13}}})
+        told = refused(answer, 422, "invalid_parameters", "13 is unlucky")
+        assert told["location"] == "input"
 
     async def test_it_is_listed(self, gateway: Gateway) -> None:
         found = (await gateway.ask("/workflow/copies")).json
