@@ -74,6 +74,7 @@ async def test_a_workflow_is_added_by_copying_two_files(tmp_path: Path) -> None:
         r"^    ((?:curl|cp) .*(?:/workflow/|workflows/hello).*)$", README, re.MULTILINE
     )
     assert len(copies) == 2
+    assert f"{copies[1]}\n    sleep 1\n" in README, "all of it may be pasted at once"
     async with running_gateway(tmp_path, WORKFLOW_DIR=str(tmp_path / "workflows")) as gateway:
         assert await shown(first, gateway.url, tmp_path) == (512, 512)
         for command in copies:
