@@ -20,6 +20,8 @@ _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: Deeper than any manifest; far from the interpreter's own limit.
 _DEEPEST = 20
 _TEXT = "tag:yaml.org,2002:str"
+#: 1e5 alone may be the beginning of a commit's name, and stays text.
+_POWER = re.compile(r"[-+]?((\d+\.\d*|\.\d+)[eE][-+]?\d{1,9}|\d+[eE][-+]\d{1,9})", re.ASCII)
 _UNREADABLE = object()
 #: What SafeLoader makes of plain values; anything else asks for an object of some program.
 _TAGS = re.compile(r"tag:yaml\.org,2002:(str|int|float|bool|null|timestamp|seq|map)")
@@ -148,6 +150,15 @@ def _why_not(value: Any) -> str | None:
     return "this value cannot be read; put it in quotes"
 
 
+def _is_power(node: yaml.Node) -> bool:
+    """Whether this is a number as 1e-3: to PyYAML it is text, to YAML 1.2 and to people it is not.
+
+    What stands in quotes is text to all of them.
+    """
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None and node.tag == _TEXT
+    return plain and _POWER.fullmatch(node.value) is not None
+
+
 class _Walk:
     """Turns nodes into values, and notes where each stands."""
 
@@ -167,6 +178,8 @@ class _Walk:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, (*path, i)) for i, child in enumerate(node.value)]
+        if _is_power(node):
+            return self._checked(node, float(node.value))
         return self._scalar(node)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> Mapping[str, Any]:
@@ -184,7 +197,9 @@ class _Walk:
         return found
 
     def _scalar(self, node: yaml.Node) -> Any:
-        found = self._read(node)
+        return self._checked(node, self._read(node))
+
+    def _checked(self, node: yaml.Node, found: Any) -> Any:
         sentence = _why_not(found)
         if sentence is None:
             return found

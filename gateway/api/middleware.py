@@ -93,7 +93,11 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except errors.GatewayError as failure:
-        return error_response(failure)
+        response = error_response(failure)
+        if isinstance(failure, errors.MethodNotAllowed):
+            # Of a workflow's second address: the table tells what its own take.
+            response.headers["Allow"] = "POST"
+        return response
     except web.HTTPException as failure:
         response = error_response(_translated(failure, request))
         if isinstance(failure, web.HTTPMethodNotAllowed):

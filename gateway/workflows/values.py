@@ -246,6 +246,8 @@ def _chosen(parameter: Parameter, value: Any) -> Any:
 def _closest(choices: tuple[Any, ...], value: Any) -> str:
     if not isinstance(value, str):
         return _LEAVE_OUT if value is None else ""
+    if any(str(choice) == value for choice in choices):
+        return f"; write {value} without quotes"
     names = {str(choice).lower(): choice for choice in choices}
     close = difflib.get_close_matches(value[:_SHOWN].lower(), names, n=1, cutoff=0.5)
     return f"; the closest is {names[close[0]]}" if close else ""

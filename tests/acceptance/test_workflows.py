@@ -272,7 +272,9 @@ class TestAlias:
         assert answer.headers["Content-Type"] == "image/webp"
 
     async def test_only_for_post(self, gateway: Gateway) -> None:
-        refused(await gateway.ask("/tryon"), 405, "method_not_allowed", "POST", "/workflow/photo")
+        answer = await gateway.ask("/tryon")
+        refused(answer, 405, "method_not_allowed", "POST", "/workflow/photo")
+        assert answer.headers["Allow"] == "POST"
         refused(await gateway.ask("/tryoff", {}), 404, "not_found")
 
     async def test_its_requests_are_counted_as_others_are(self, gateway: Gateway) -> None:

@@ -116,7 +116,7 @@ def test_what_fits_is_taken(name: str, value: Any, read: Any) -> None:
         ("hires", 1, "1 is neither true nor false"),
         ("style", "Photos", '"Photos" is none of them; the closest is photo'),
         ("style", True, "true is none of them"),
-        ("style", "3", '"3" is none of them'),
+        ("style", "3", '"3" is none of them; write 3 without quotes'),
         ("quality", 4, "4 is none of them"),
         ("quality", True, "true is not an integer"),
         ("seed", -2, "-2 is less than 0; -1 draws one"),
