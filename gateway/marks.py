@@ -155,7 +155,7 @@ def _is_power(node: yaml.Node) -> bool:
 
     What stands in quotes is text to all of them.
     """
-    plain = isinstance(node, yaml.ScalarNode) and node.style is None and node.tag == _TEXT
+    plain = isinstance(node, yaml.ScalarNode) and not node.style and node.tag == _TEXT
     return plain and _POWER.fullmatch(node.value) is not None
 
 
