@@ -156,7 +156,7 @@ class Gateway:
         """Read the folder of named workflows before the first request, and follow it."""
         async with Scripts.open() as self.scripts:
             self.workflows = Workflows(self.settings.workflows, self.scripts, routes.is_taken)
-            await self.workflows.load()
+            await self.workflows.load(patience_s=2)
             async with self.shutdown.running(self.workflows.run()):
                 yield
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from gateway import errors, metrics
 from gateway.log import logger
 from gateway.workflows import python_file, watching
+from gateway.workflows.assembly import Candidate
 from gateway.workflows.loras import Lora
 from gateway.workflows.mistakes import Mistake
 from gateway.workflows.presets import Preset
@@ -43,6 +44,8 @@ class Catalog:
         self._snapshot = Snapshot()
         self._service = Service()
         self._looking = asyncio.Lock()
+        self._inspecting = asyncio.Lock()
+        self._looked = asyncio.Event()
         self._is_loaded = False
         #: Grows with every change: what is derived from the folder is kept by it.
         self.version = 0
@@ -104,9 +107,15 @@ class Catalog:
 
     # The folder
 
-    async def load(self) -> None:
-        """Read the whole folder; a folder that is not there holds nothing."""
-        await self.refresh()
+    async def load(self, patience_s: float | None = None) -> None:
+        """Read the whole folder; a folder that is not there holds nothing.
+
+        Workflows in Python that take longer than the patience come into service in `run`.
+        """
+        await self._look()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._look_into_scripts()
         self._is_loaded = True
         logger.info(
             "workflows are loaded",
@@ -116,32 +125,53 @@ class Catalog:
 
     async def run(self) -> None:
         """Follow the folder for as long as this is not cancelled."""
-        async for touched in watching.changes(self._folder):
-            await self.refresh(touched)
+        # Beside it: code that hangs at its import holds up no other file.
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_scripts())
+            async for touched in watching.changes(self._folder):
+                await self._look(touched)
+                self._looked.set()
 
-    async def refresh(self, touched: Collection[str] = ()) -> None:
+    async def refresh(self) -> None:
+        """Read what changed."""
+        await self._look()
+        await self._look_into_scripts()
+
+    async def _look(self, touched: Collection[str] = ()) -> None:
         """Read what changed; `touched` files are read again although they look as before."""
         async with self._looking:
             with contextlib.nullcontext() if self._is_loaded else _without_collection():
                 found = await asyncio.to_thread(look, self._folder, self._snapshot, touched)
-            if found is None:
-                return
-            self._publish(found)
-            if await self._look_into_scripts():
-                self._publish(self._snapshot)
+            if found is not None:
+                self._publish(found)
 
-    async def _look_into_scripts(self) -> bool:
-        """Let workflows in Python tell what they are; return whether there were any."""
-        candidates = dict(self._snapshot.candidates)
-        pending = [name for name, candidate in candidates.items() if candidate.is_pending]
-        if self._scripts is None or not pending:
-            return False
-        for name in pending:
-            candidates[name] = await python_file.inspected(
-                candidates[name], self._folder, self._scripts, self.presets
-            )
-        self._snapshot = replace(self._snapshot, candidates=candidates)
-        return True
+    async def _follow_scripts(self) -> None:
+        while True:
+            await self._look_into_scripts()
+            await self._looked.wait()
+            self._looked.clear()
+
+    async def _look_into_scripts(self) -> None:
+        """Let workflows in Python tell what they are; each is in service as soon as it did."""
+        async with self._inspecting:
+            while self._scripts is not None and (candidate := self._pending()) is not None:
+                found = await python_file.inspected(
+                    candidate, self._folder, self._scripts, self.presets
+                )
+                # What reads the folder meanwhile would put back what it began with.
+                async with self._looking:
+                    self._replace(candidate, found)
+
+    def _pending(self) -> Candidate | None:
+        candidates = self._snapshot.candidates.values()
+        return next((one for one in candidates if one.is_pending), None)
+
+    def _replace(self, before: Candidate, found: Candidate) -> None:
+        name = found.source.name
+        # Saved again or deleted meanwhile: what was found is of a file that is no more.
+        if self._snapshot.candidates.get(name) is before:
+            candidates = {**self._snapshot.candidates, name: found}
+            self._publish(replace(self._snapshot, candidates=candidates))
 
     def _publish(self, snapshot: Snapshot) -> None:
         before, known = self._service, set(self.mistakes)

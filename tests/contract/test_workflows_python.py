@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from pathlib import Path
 
 from gateway.workflows.catalog import Catalog
 from gateway.workflows.scripts import Scripts
 from tests.contract.workflow_folder import GRAPH, entry, put
+from tests.waiting import wait_until
 
 SCRIPT = """
 from pydantic import BaseModel
@@ -57,3 +61,30 @@ async def test_python_tells_what_it_is(tmp_path):
         await catalog.refresh()
         [wrong] = entry(catalog, "coded").mistakes
         assert "ROUTE: a route begins with /" in wrong.message
+
+
+def _names(catalog: Catalog) -> list[str]:
+    return [one.name for one in catalog.entries()]
+
+
+async def test_python_that_hangs_holds_up_no_other_file(tmp_path):
+    put(tmp_path, "graph.json", GRAPH)
+    put(tmp_path, "hangs.py", "import time\ntime.sleep(60)\n")
+    async with Scripts.open(timeout_s=4) as scripts:
+        catalog = Catalog(tmp_path, scripts)
+        began = time.monotonic()
+        await catalog.load(patience_s=0.1)
+        assert time.monotonic() - began < 1.5
+        assert _names(catalog) == ["graph"]
+
+        following = asyncio.create_task(catalog.run())
+        put(tmp_path, "saved.json", GRAPH)
+        await wait_until(lambda: "saved" in _names(catalog), description="it is live")
+        assert "hangs" not in _names(catalog)
+        put(tmp_path, "coded.py", SCRIPT.replace("mine", "draft"))
+        await wait_until(lambda: "coded" in _names(catalog), description="code is live, too")
+        [wrong] = entry(catalog, "hangs").mistakes
+        assert "longer than 4 s" in wrong.message
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
