@@ -20,7 +20,7 @@ import sys
 import threading
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 #: Of one answer; pictures may stand in a graph as base64.
@@ -92,6 +92,9 @@ def _check(module: types.ModuleType, tree: ast.Module) -> None:
         raise Mistake(1, 1, "there is no class Request(pydantic.BaseModel)")
     if not (isinstance(request, type) and issubclass(request, pydantic.BaseModel)):
         raise Mistake(*_defined(tree, "Request"), "Request is not a class of pydantic.BaseModel")
+    if issubclass(request, pydantic.RootModel):
+        said = "Request is a RootModel, whose values have no names; give it fields"
+        raise Mistake(*_defined(tree, "Request"), said)
     if build is None:
         raise Mistake(1, 1, "there is no function build(request)")
     if not callable(build) or inspect.iscoroutinefunction(build):
@@ -136,7 +139,8 @@ def _told(failure: BaseException) -> str:
     except Exception:  # noqa: BLE001 - the operator's own code may be in it
         said = []
     kind = type(failure).__name__
-    return f"{kind}: {said[0]}"[:_MESSAGE] if said else kind
+    told = f"{kind}: {said[0]}"[:_MESSAGE] if said else kind
+    return told.encode(errors="replace").decode()
 
 
 def schema_of(request: Any) -> dict[str, Any]:
@@ -193,15 +197,24 @@ def _is_refusal(failure: ValueError, module: types.ModuleType) -> bool:
 
 
 def _unknown(kind: Any, values: dict[str, Any]) -> list[Answer]:
-    known = set(kind.model_fields)
-    aliases = [field.validation_alias for field in kind.model_fields.values()]
-    if any(alias is not None and not isinstance(alias, str) for alias in aliases):
-        return []  # an alias that is a path: pydantic alone knows which names it reads
-    known.update(alias for alias in aliases if isinstance(alias, str))
-    names = list(kind.model_fields)
+    names = list(dict.fromkeys(_names(kind)))
+    known = {*names}
     return [
         {"place": [name], "kind": "unknown", "known": names} for name in values if name not in known
     ]
+
+
+def _names(kind: Any) -> Iterator[str]:
+    """Yield the names that pydantic reads; a field with an alias goes by that one alone."""
+    config = kind.model_config
+    is_by_name = config.get("populate_by_name") or config.get("validate_by_name")
+    for name, field in kind.model_fields.items():
+        alias = field.validation_alias
+        if alias is None or is_by_name:
+            yield name
+        if alias is not None and config.get("validate_by_alias", True):
+            for choice in getattr(alias, "choices", [alias]):
+                yield choice if isinstance(choice, str) else str(choice.path[0])
 
 
 def _problems(kind: Any, failure: Any) -> list[Answer]:
@@ -252,10 +265,12 @@ def answered(modules: Modules, line: bytes) -> bytes:
 
 
 def _encoded(order: dict[str, Any], answer: Answer) -> bytes:
-    text = json.dumps({"number": order["number"], **answer}, allow_nan=False)
-    if len(text) > ANSWER_BYTES:
+    # Half a character, which the gateway could not read, is refused here.
+    text = json.dumps({"number": order["number"], **answer}, allow_nan=False, ensure_ascii=False)
+    raw = text.encode()
+    if len(raw) > ANSWER_BYTES:
         raise OverflowError(f"its graph is larger than {ANSWER_BYTES >> 20} MiB")
-    return text.encode() + b"\n"
+    return raw + b"\n"
 
 
 def _trace(failure: BaseException | None) -> Answer:

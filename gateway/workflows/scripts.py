@@ -159,7 +159,10 @@ def _checked(made: Any) -> graph.Graph:
 
 
 def _refusal(problems: list[dict[str, Any]], given: Mapping[str, Any]) -> errors.InvalidParameters:
-    return parameter_values.refusal([_problem(one, given) for one in problems])
+    found = parameter_values.refusal([_problem(one, given) for one in problems])
+    if not problems[0]["place"]:
+        found.location = "input"
+    return found
 
 
 def _problem(one: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -168,6 +168,56 @@ async def test_a_request_that_takes_anything_says_so(scripts: Scripts) -> None:
     assert await ran(scripts, source, whatever=1) == PICTURE
 
 
+@pytest.mark.parametrize(
+    ("field", "given", "refused"),
+    [
+        ("pydantic.Field(4, alias='class')", ["class"], ["steps"]),
+        ("pydantic.Field(4, serialization_alias='class')", ["steps"], ["class"]),
+        (
+            "pydantic.Field(4, "
+            "validation_alias=pydantic.AliasChoices('a', pydantic.AliasPath('b')))",
+            ["a", "b"],
+            ["steps"],
+        ),
+        (
+            "pydantic.Field(4, alias='class')\n    model_config = {'populate_by_name': True}",
+            ["class", "steps"],
+            ["other"],
+        ),
+    ],
+)
+async def test_a_field_with_an_alias_goes_by_it(
+    scripts: Scripts, field: str, given: list[str], refused: list[str]
+) -> None:
+    source = WORKS.replace("steps: int = 4", f"steps: int = {field}")
+
+    for name in given:
+        assert await ran(scripts, source, **{name: 1}) == PICTURE
+    for name in refused:
+        told = await problems(scripts, source, **{name: 1})
+        assert told[name]["message"].startswith("there is no such parameter")
+        assert given[0] in told[name]["allowed"]
+
+
+async def test_what_is_wrong_as_a_whole_is_told_of_the_input(scripts: Scripts) -> None:
+    check = "@pydantic.model_validator(mode='after')\n    def whole(self): raise ValueError('no')"
+    source = WORKS.replace("steps: int = 4", f"steps: int = 4\n    {check}")
+
+    with pytest.raises(errors.InvalidParameters, match="input: no") as caught:
+        await ran(scripts, source)
+
+    assert caught.value.location == "input"
+
+
+async def test_a_place_that_no_schema_tells_of_has_no_hint(scripts: Scripts) -> None:
+    source = WORKS.replace("steps: int = 4", "sizes: dict[str, dict[str, int]] = {}")
+
+    with pytest.raises(errors.InvalidParameters, match=r"sizes\.a\.b") as caught:
+        await ran(scripts, source, sizes={"a": {"b": "x"}})
+
+    assert caught.value.hint is None
+
+
 async def test_value_error_refuses_the_request(scripts: Scripts) -> None:
     with pytest.raises(errors.InvalidParameters, match="this prompt is not for us") as caught:
         await ran(scripts, GOOD, prompt="refuse me")
@@ -190,6 +240,15 @@ async def test_value_error_refuses_the_request(scripts: Scripts) -> None:
         ("raise SystemExit(3)", 1, 1, "it raised SystemExit: 3"),
         ("", 1, 1, "there is no class Request(pydantic.BaseModel)"),
         ("x = 1\nclass Request: pass\n", 2, 1, "Request is not a class of pydantic.BaseModel"),
+        (
+            WORKS.replace("pydantic.BaseModel", "pydantic.RootModel[list]").replace(
+                "steps: int = 4", "pass"
+            ),
+            2,
+            1,
+            "Request is a RootModel",
+        ),
+        ("raise ValueError('\\ud800')", 1, 1, "it raised ValueError: ?"),
         (REQUEST, 1, 1, "there is no function build(request)"),
         (REQUEST + "build = 3\n", 4, 1, "build is not a plain function: def build(request)"),
         (REQUEST + "async def build(request): pass", 4, 1, "build is not a plain function"),
@@ -244,6 +303,8 @@ async def test_what_dies_at_its_import_is_a_mistake(scripts: Scripts) -> None:
         ("return {'1': {'class_type': 'A', 'inputs': {'x': float('nan')}}}", "raised ValueError"),
         ("return {'1': {'class_type': 'A', 'inputs': {'x': object()}}}", "raised TypeError"),
         ("g = {}; g['1'] = g; return g", "raised ValueError"),
+        ("return {'1': {'class_type': '\\ud800'}}", "raised UnicodeEncodeError"),
+        ("raise ValueError('\\ud800')", "raised UnicodeEncodeError"),
         ("import resource, os; os.closerange(3, 99); return {}", "gave no answer"),
         (NONSENSE, "wrote into the pipe"),
     ],
