@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from gateway import graph
@@ -19,6 +20,12 @@ from gateway.workflows.workflow import Parameter, Workflow
 
 _INPUTS = "inputs."
 _SHOWN = 30
+#: Longer than any node and its input are called.
+_NAME_LENGTH = 1000
+#: Mistakes that are looked for: each costs time.
+_MOST_WRONG = 100
+#: Mistakes that are told with the closest name: to find it takes long in a large graph.
+_MOST_CLOSE = 5
 
 #: What a sampler's setting may be, as a parameter of a workflow is told.
 _KINDS: Mapping[str, Parameter] = {
@@ -62,6 +69,8 @@ def overridden(
     writing = _Writing(workflow, source, random_seed)
     for name, value in given.items():
         writing.add(name, value)
+        if len(writing.problems) >= _MOST_WRONG:
+            break
     if writing.problems:
         failure = values.refusal(writing.problems)
         failure.location = f"overrides.{writing.problems[0]['parameter']}"
@@ -128,22 +137,29 @@ class _Writing:
         self.by_setting |= {place: (told, name) for place, told in found.items()}
 
     def _unknown(self, name: str, value: Any) -> dict[str, Any]:
-        known = [*self._parameters, *SETTINGS, *_inputs(self._workflow)]
-        close = difflib.get_close_matches(name.replace(f".{_INPUTS}", "."), known, n=1)
+        known = [*self._parameters, *SETTINGS, *self._inputs]
+        known = known if len(self.problems) < _MOST_CLOSE else []
+        sought = name[:_NAME_LENGTH].replace(f".{_INPUTS}", ".")
+        close = difflib.get_close_matches(sought, known, n=1)
         meant = f"; did you mean {close[0]}" if close else ""
         return values.problem(name, value, self._all(name), f"there is nothing of this name{meant}")
 
     def _all(self, name: str = "") -> str:
         node_id = name.partition(".")[0]
-        places = list(_inputs(self._workflow))
+        places = self._inputs
         own = [place for place in places if place.startswith(f"{node_id}.")]
-        told = [*self._parameters, *self._settings()]
+        told = [*self._parameters, *self._settings]
         inputs = ", ".join((own or places)[:_SHOWN])
         more = ", ..." if len(own or places) > _SHOWN else ""
         by_node = f"NODE.INPUT: {inputs}{more}"
         return f"{', '.join(dict.fromkeys(told))}; or {by_node}" if told else by_node
 
-    def _settings(self) -> Iterable[str]:
+    @cached_property
+    def _inputs(self) -> list[str]:
+        return list(_inputs(self._workflow))
+
+    @cached_property
+    def _settings(self) -> list[str]:
         found = samplers.samplers(self._workflow)
         return [name for name in SETTINGS if any(name in one.places for one in found)]
 
@@ -181,7 +197,7 @@ def _is_there(workflow: graph.Graph, node_id: str, name: str) -> bool:
 
 def _place(workflow: graph.Graph, key: str) -> Place | None:
     """Return the input that `NODE.INPUT` or `NODE.inputs.INPUT` names; both may have dots."""
-    pieces = key.split(".")
+    pieces = key.split(".") if len(key) <= _NAME_LENGTH else []
     for at in range(1, len(pieces)):
         node_id, name = ".".join(pieces[:at]), ".".join(pieces[at:])
         for one in (name, name.removeprefix(_INPUTS)):
