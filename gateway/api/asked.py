@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +19,7 @@ from gateway.api.parts import PARTS, Parts
 from gateway.schemas import JobRequest
 
 #: Bodies above this are parsed and hashed in a thread: the loop serves others meanwhile.
-_LARGE = 256 * 1024
+LARGE = 256 * 1024
 #: Seconds in which a body must have arrived.
 BODY_TIMEOUT_S = 300.0
 _KEY_LENGTH = 255
@@ -81,9 +82,9 @@ async def receive(
     parts = request.app[PARTS]
     received_at = clock.now()
     raw = await read(request) or (b"{}" if may_be_empty else b"")
-    large = len(raw) > _LARGE
-    body = await asyncio.to_thread(_loads, raw, example) if large else _loads(raw, example)
-    check_depth(body, parts.settings.max_json_depth)
+    large = len(raw) > LARGE
+    parse = partial(_parsed, raw, example, parts.settings.max_json_depth)
+    body = await asyncio.to_thread(parse) if large else parse()
     return await received(request, body, body, scope, received_at, is_large=large)
 
 
@@ -151,14 +152,16 @@ def asked(
     )
 
 
-def _loads(raw: bytes, example: str) -> Any:
+def _parsed(raw: bytes, example: str, most: int) -> Any:
     try:
-        return orjson.loads(raw)
+        body = orjson.loads(raw)
     except orjson.JSONDecodeError as failure:
         raise errors.InvalidJson(
             f"The body is not JSON: {str(failure)[:200]}.",
             hint=f"Send {example}.",
         ) from None
+    check_depth(body, most)
+    return body
 
 
 def check_depth(body: Any, most: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -71,7 +72,7 @@ async def receive(request: web.Request, accepts: Accepts, scope: str) -> Form:
                 f"The body looks like JSON, and its Content-Type says {_URLENCODED}.",
                 hint="Send `Content-Type: application/json` along; `curl --json` does.",
             )
-        taking.take_fields(raw)
+        await taking.take_fields(raw)
     else:
         await _read_parts(request, taking)
     body = taking.body()
@@ -144,7 +145,7 @@ class _Taking:
             )
         return {**self.fields, "input": {**whole, **self.values}}
 
-    def take_fields(self, raw: bytes) -> None:
+    async def take_fields(self, raw: bytes) -> None:
         """Take a form whose values are all text."""
         try:
             found = parse_qsl(
@@ -157,7 +158,7 @@ class _Taking:
             raise errors.InvalidRequest(f"The form cannot be read: {failure}.") from None
         for name, text in found:
             self._enter(name)
-            self._take_text(name, text)
+            await self._take_text(name, text)
 
     async def take(self, part: aiohttp.BodyPartReader | aiohttp.MultipartReader) -> None:
         """Take one part."""
@@ -186,7 +187,7 @@ class _Taking:
                 hint="A part that is a file has a filename, too.",
                 location=self._location(name),
             ) from None
-        self._take_text(name, text)
+        await self._take_text(name, text)
 
     def _enter(self, name: str) -> None:
         if any("\ud800" <= letter <= "\udfff" for letter in name):
@@ -212,13 +213,15 @@ class _Taking:
         known = name == "input" or name in JobRequest.model_fields
         return known and name not in self.accepts.parameters
 
-    def _take_text(self, name: str, text: str) -> None:
+    async def _take_text(self, name: str, text: str) -> None:
         if not self._is_field(name):
             self.values[name] = text
         elif name in _TEXTS:
             self.fields |= {name: text} if text else {}
         elif text.strip():
-            self.fields[name] = self._json(name, text)
+            read = partial(self._json, name, text)
+            is_large = len(text) > asked.LARGE
+            self.fields[name] = await asyncio.to_thread(read) if is_large else read()
 
     def _json(self, name: str, text: str) -> Any:
         try:
