@@ -92,7 +92,7 @@ def refusal(problems: list[dict[str, Any]]) -> errors.InvalidParameters:
     return errors.InvalidParameters(
         f"{first['parameter']}: {first['message']}{more}.",
         location=f"input.{first['parameter']}",
-        hint=f"Allowed: {first['allowed']}.",
+        hint=f"Allowed: {first['allowed']}." if first["allowed"] else None,
         errors=problems[:_TOLD],
     )
 
