@@ -25,6 +25,8 @@ TEXT_LENGTH = 100_000
 NAME_LENGTH = 4096
 #: So many mistakes are told; the sentence says how many there are.
 _TOLD = 100
+#: Stands for each that is only counted.
+_COUNTED = {"parameter": "", "given": None, "allowed": "", "message": ""}
 _SHOWN = 200
 _LEAVE_OUT = "; leave it out"
 _CHOICES_SHOWN = 50
@@ -50,9 +52,9 @@ def check(
     for name, value in given.items():
         parameter = parameters.get(name)
         if parameter is None:
-            # A closest name costs time, and a request may hold many thousands.
-            known = parameters if len(problems) < _TOLD else {}
-            problems.append(_unknown(known, name, value))
+            # To tell of one costs time, and a request may hold many thousands.
+            is_told = len(problems) < _TOLD
+            problems.append(_unknown(parameters, name, value) if is_told else _COUNTED)
             continue
         if is_form and form_text.is_left_empty(parameter, value):
             continue
