@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import itertools
 import json
 import linecache
 import os
@@ -27,6 +28,8 @@ from typing import Any
 ANSWER_BYTES = 128 * 1024 * 1024
 _TRACEBACK = 20_000
 _MESSAGE = 500
+#: So many mistakes of a request are told.
+_PROBLEMS = 100
 #: Modules that are kept: a file that is saved often leaves its older versions behind.
 _KEPT = 256
 
@@ -199,8 +202,10 @@ def _is_refusal(failure: ValueError, module: types.ModuleType) -> bool:
 def _unknown(kind: Any, values: dict[str, Any]) -> list[Answer]:
     names = list(dict.fromkeys(_names(kind)))
     known = {*names}
+    unknown = (name for name in values if name not in known)
     return [
-        {"place": [name], "kind": "unknown", "known": names} for name in values if name not in known
+        {"place": [name], "kind": "unknown", "known": names}
+        for name in itertools.islice(unknown, _PROBLEMS)
     ]
 
 
@@ -227,7 +232,7 @@ def _problems(kind: Any, failure: Any) -> list[Answer]:
             "message": one["msg"].removeprefix("Value error, ")[:_MESSAGE],
             "schema": _schema_at(schema, one["loc"]),
         }
-        for one in found
+        for one in found[:_PROBLEMS]
         if one["type"] != "extra_forbidden" or not _is_closed(kind)
     ]
 

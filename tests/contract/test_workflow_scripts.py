@@ -162,6 +162,11 @@ async def test_all_wrong_values_are_told_at_once(scripts: Scripts) -> None:
     assert len(told["other"]["given"]) <= 201
 
 
+async def test_of_thousands_of_mistakes_a_hundred_are_told(scripts: Scripts) -> None:
+    told = await problems(scripts, WORKS, **{f"x{number}": 1 for number in range(50_000)})
+    assert len(told) == 100
+
+
 async def test_a_request_that_takes_anything_says_so(scripts: Scripts) -> None:
     source = WORKS.replace("    steps", '    model_config = {"extra": "allow"}\n    steps')
 
