@@ -39,7 +39,8 @@ async def admit(
             found[name] = await _admitted(inputs, parameter, value)
         except (errors.RequestRefused, values.Wrong) as failure:
             told = values.allowed(parameter)
-            problems.append(values.problem(name, value, told, sentence(failure)))
+            problem = values.problem(name, without_users(value), told, sentence(failure))
+            problems.append(problem)
     return found, problems
 
 

@@ -131,6 +131,7 @@ class TestValues:
             (encoded(png((200, 100))), ["MAX_PIXELS"]),
             (encoded(png() + bytes(1 << 20)), ["MAX_INPUT_MB"]),
             ("http://169.254.169.254/latest", ["169.254.169.254"]),
+            ("http://me:sesame@169.254.169.254/latest", ["http://169.254.169.254/latest"]),
             ("gopher://host/a.png", ["begins with http://"]),
             (" ", ["empty"]),
             (7, ["not text"]),
@@ -146,6 +147,7 @@ class TestValues:
         assert [one["parameter"] for one in told["errors"]] == ["photo", "name"]
         for text in says:
             assert text in told["errors"][0]["message"]
+        assert b"sesame" not in answer.raw
 
     async def test_one_that_is_missing(self, gateway: Gateway) -> None:
         answer = await gateway.ask("/workflow/photo", {"input": {}})
