@@ -17,7 +17,7 @@ from gateway.api.asked import Asked, Drawn
 from gateway.api.parts import PARTS, Parts
 from gateway.api.wishes import Wishes
 from gateway.schemas import JobRequest, WorkflowRequest, parse
-from gateway.workflows import build, values
+from gateway.workflows import build, json_schema, values
 from gateway.workflows.build import Built
 from gateway.workflows.workflow import MEDIA, Workflow
 
@@ -200,8 +200,11 @@ class Drawing:
         given = await media_values.without_base64(parts.inputs, self.given)
         made = await parts.scripts.build(source, script, given, is_form=self.is_form)
         wished = await wishes.wished(parts, self.request, self.workflow.preset)
-        built = build.edited(made, wished.preset, wished.loras)
-        shown = media_values.without_users(given)
+        edit = partial(build.edited, made, wished.preset, wished.loras)
+        built = await asyncio.to_thread(edit) if len(made) > prompt.LARGE_GRAPH else edit()
+        hidden = json_schema.secrets_of(self.workflow.request_schema or {})
+        told = {name: value for name, value in given.items() if name not in hidden}
+        shown = media_values.without_users(told)
         return self._drawn(built, wished, lambda _: shown)
 
     def _drawn(self, built: Built, wished: Wishes, used: Used) -> Drawn:

@@ -67,6 +67,15 @@ def without_secrets(value: Any) -> Any:
     return address.shown(value) if may_hold_one and graph.is_url(value) else value
 
 
+def secrets_of(of: Mapping[str, Any]) -> set[str]:
+    """Return the properties that a schema says are never to be told, as pydantic's SecretStr."""
+    return {
+        name
+        for name, said in of.get("properties", {}).items()
+        if any(one.get("writeOnly") for one in (said, *said.get("anyOf", ())))
+    }
+
+
 def _property(workflow: Workflow, parameter: Parameter) -> dict[str, Any]:
     found = _typed(parameter)
     default = _default(workflow, parameter)

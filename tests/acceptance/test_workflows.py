@@ -327,7 +327,7 @@ def inputs(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 PYTHON = """
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr
 
 DESCRIPTION = "As many pictures as are asked for"
 ROUTE = "/copies"
@@ -341,6 +341,7 @@ class Request(BaseModel):
     copies: int = Field(ge=1, le=4)
     size: Size = Size()
     photo: str | None = None
+    token: SecretStr | None = None
     fail: bool = False
 
 
@@ -375,6 +376,12 @@ class TestPython:
         answer = await gateway.ask("/copies", {"input": {"copies": 1, "photo": encoded}})
         assert picture_of(answer).size == (5, 7)
         assert answer.json["input"]["photo"] == form.json["input"]["photo"]
+
+    async def test_a_secret_is_told_to_its_code_alone(self, gateway: Gateway) -> None:
+        body = {"id": "secret-1", "input": {"copies": 1, "token": "sesame"}}
+        answer = await gateway.ask("/copies", body)
+        assert answer.json["input"] == {"copies": 1}
+        assert b"sesame" not in answer.raw + (await gateway.ask("/jobs/secret-1")).raw
 
     async def test_what_is_wrong_is_told(self, gateway: Gateway) -> None:
         given = {"copies": 9, "size": {"width": 0}, "more": 1}
