@@ -76,9 +76,7 @@ class Catalog:
         """Return the version in service. Raises WorkflowNotFound, WorkflowBroken."""
         entry = self._service.entries.get(name)
         if entry is None:
-            raise errors.WorkflowNotFound(
-                f"There is no workflow called {name[:200]!r}.", hint=self._closest(name)
-            )
+            raise self._unknown(name)
         if entry.workflow is None:
             first, more = entry.mistakes[0], len(entry.mistakes) - 1
             others = f" (and {more} more)" if more else ""
@@ -93,6 +91,17 @@ class Catalog:
         name = self._service.routes.get(path)
         entry = self._service.entries.get(name) if name is not None else None
         return entry.workflow if entry is not None else None
+
+    def _unknown(self, name: str) -> errors.GatewayError:
+        candidate = self._snapshot.candidates.get(name)
+        if candidate is not None and candidate.is_pending:
+            return errors.WorkflowBroken(
+                f"The workflow {name} was not looked into yet: its code has not run.",
+                hint="Ask again in a few seconds; GET /workflows lists it then.",
+            )
+        return errors.WorkflowNotFound(
+            f"There is no workflow called {name[:200]!r}.", hint=self._closest(name)
+        )
 
     def _closest(self, name: str) -> str:
         names = list(self._service.entries)

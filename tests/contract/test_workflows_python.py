@@ -7,6 +7,9 @@ import contextlib
 import time
 from pathlib import Path
 
+import pytest
+
+from gateway import errors
 from gateway.workflows.catalog import Catalog
 from gateway.workflows.scripts import Scripts
 from tests.contract.workflow_folder import GRAPH, entry, put
@@ -76,6 +79,8 @@ async def test_python_that_hangs_holds_up_no_other_file(tmp_path):
         await catalog.load(patience_s=0.1)
         assert time.monotonic() - began < 1.5
         assert _names(catalog) == ["graph"]
+        with pytest.raises(errors.WorkflowBroken, match="not looked into yet"):
+            catalog.get("hangs")
 
         following = asyncio.create_task(catalog.run())
         put(tmp_path, "saved.json", GRAPH)
