@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from gateway import errors
+from gateway import errors, graph
 from gateway.cli import flags as flagging
 from gateway.cli import folder_check, parameters, picture, presets
 from gateway.cli.client import Client, parameters_hint
@@ -15,6 +15,8 @@ from gateway.cli.failure import CommandFailed
 from gateway.cli.flags import Flags
 from gateway.cli.order import Order
 from gateway.cli.parameters import Asked
+from gateway.workflows import samplers
+from gateway.workflows.presets import Preset
 
 
 async def of(client: Client, name: str, flags: Flags) -> Order:
@@ -63,8 +65,7 @@ async def of_file(client: Client, path: Path, flags: Flags) -> Order | None:
     echo = {**build.used(workflow, built.workflow), **parameters.images(asked, flags)}
     return Order(
         path="/prompt",
-        # The preset is in the graph by now: sent along, it would undo what a flag says.
-        body={**_without(flags.fields, "preset"), "prompt": built.workflow},
+        body={**_fields(flags.fields, built.workflow, preset), "prompt": built.workflow},
         workflow=str(path),
         input=echo,
         changes=built.changes,
@@ -72,8 +73,15 @@ async def of_file(client: Client, path: Path, flags: Flags) -> Order | None:
     )
 
 
-def _without(fields: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if key != name}
+def _fields(fields: dict[str, Any], built: graph.Graph, preset: Preset | None) -> dict[str, Any]:
+    """Return the fields of the request: with the preset only where it changes nothing more.
+
+    It is in the graph by now; sent along, it is told in the sidecar, or undoes what a flag says.
+    """
+    written, _ = samplers.edits(built, preset.settings) if preset else ({}, [])
+    if all(built[place.node_id]["inputs"].get(place.name) == it for place, it in written.items()):
+        return fields
+    return {key: value for key, value in fields.items() if key != "preset"}
 
 
 async def _pictures(asked: Sequence[Asked], flags: Flags) -> dict[str, str]:

@@ -186,6 +186,12 @@ class TestFile:
         found = await told(gateway, "-w", workflow, *flags)
         inputs = found["prompt"]["3"]["inputs"]
         assert (inputs["steps"], inputs["cfg"], inputs["sampler_name"]) == (3, 5.0, "euler")
+        # A preset that no flag contradicts is told in the sidecar.
+        file = Path(workflow).with_name("face.png")
+        await generate(
+            gateway, "-w", workflow, "-p", "a face", "--preset", "draft", "-o", str(file)
+        )
+        assert json.loads(file.with_name("face.png.json").read_text())["preset"] == "draft"
         refused = await generate(gateway, "-w", workflow, "--cfg", "3")
         assert refused.err.startswith("error: The workflow has no parameter for --cfg.")
 
