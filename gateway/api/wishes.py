@@ -52,9 +52,15 @@ class Wishes:
 async def wished(parts: Parts, request: JobRequest, default_preset: str | None = None) -> Wishes:
     """Return what a request asks for; `default_preset` holds where it names no preset.
 
-    Raises UnknownPreset, UnknownLora, InvalidRequest; NotReady before ComfyUI's first answer.
+    Raises UnknownPreset, UnknownLora, InvalidRequest, WorkflowBroken when the workflow's own preset
+    is gone; NotReady before ComfyUI's first answer.
     """
     name = default_preset if request.preset is None else request.preset
+    if request.preset is None and name is not None and name not in parts.workflows.presets:
+        raise errors.WorkflowBroken(
+            f"The preset {name!r} of the workflow is there no longer.",
+            hint="Name another in `preset`; or the operator puts it back into presets.yaml.",
+        )
     preset = None if name is None else _preset(parts, name)
     if request.lora_preset is None and not request.loras:
         return Wishes(preset, name)

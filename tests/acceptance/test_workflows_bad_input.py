@@ -7,6 +7,7 @@ import http.client
 import json
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,15 +15,18 @@ import pytest
 
 from tests.acceptance import named
 from tests.acceptance.conftest import Gateway, png, refused
+from tests.waiting import wait_until
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(64)
 
 
 @pytest.fixture(scope="module")
-def gateway(
-    start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Gateway]:
-    folder = named.write(tmp_path_factory.mktemp("workflows"))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return named.write(tmp_path_factory.mktemp("workflows"))
+
+
+@pytest.fixture(scope="module")
+def gateway(start: Callable[..., Any], folder: Path) -> Iterator[Gateway]:
     (folder / "broken.json").write_text('{"1": {')
     limits = {"MAX_INPUT_MB": "1", "MAX_PIXELS": "10000", "STRICT_REQUESTS": "true"}
     with start(WORKFLOW_DIR=str(folder), API_KEYS="me:secret", **limits) as found:
@@ -69,6 +73,24 @@ class TestName:
         assert (found["available"], found["prompt"]) == (False, None)
         wrong = found["mistakes"][0]
         assert (wrong["file"], wrong["line"]) == ("broken.json", 1)
+
+    async def test_one_whose_preset_is_gone(self, gateway: Gateway, folder: Path) -> None:
+        presets = folder / "presets.yaml"
+        presets.write_text("own: {steps: 4}\n")
+        named.write(folder, {"preset": (named.WORKFLOWS["drawn"][0], "preset: own\n")})
+        address = "/workflow/preset?dry_run=true"
+
+        async def is_good() -> bool:
+            return (await gateway.ask(address, {})).status == 200
+
+        async def is_bad() -> bool:
+            return not await is_good()
+
+        await wait_until(is_good, description="it is in service")
+        presets.unlink()
+        await wait_until(is_bad, description="its preset is gone")
+        refused(await gateway.ask(address, {}), 503, "workflow_broken", "'own'")
+        assert (await gateway.ask(address, {"preset": "draft"})).status == 200
 
     @pytest.mark.parametrize(
         "path", ["/workflow/color", "/workflows", "/tryon", "/generate", "/tasks/a"]
