@@ -66,7 +66,9 @@ def chains(workflow: graph.Graph) -> list[Chain]:
     found = [
         chain
         for chain in walked
-        if chain.samplers or workflow[chain.source]["class_type"] in model_wires.LOADERS
+        # What only LoRAs take has no place behind them on its way.
+        if chain.models
+        and (chain.samplers or workflow[chain.source]["class_type"] in model_wires.LOADERS)
     ]
     with_clips = _with_clips(workflow, found, clips, links)
     return [

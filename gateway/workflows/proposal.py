@@ -282,7 +282,7 @@ def _model(folder: str, place: Place) -> Parameter:
 
 def _strengths(node_id: str, inputs: Mapping[str, Any]) -> Iterator[Proposed]:
     names = [name for name in ("strength_model", "strength_clip") if name in inputs]
-    if len({inputs[name] for name in names if not isinstance(inputs[name], list)}) == 1:
+    if len({inputs[name] for name in names if isinstance(inputs[name], int | float)}) == 1:
         places = tuple(Place(node_id, name) for name in names)
         yield Proposed(replace(_STRENGTH, places=places), kin=inputs["lora_name"])
         return

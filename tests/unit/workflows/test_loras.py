@@ -139,6 +139,21 @@ class TestHostileGraphs:
         with pytest.raises(errors.LoraRefused, match="no model loader"):
             with_loras(workflow, [Lora("a")])
 
+    def test_a_model_that_nothing_takes_behind_its_lora(self) -> None:
+        lora = {"lora_name": "x", "model": ["1", 0], "clip": ["1", 1]}
+        workflow: graph.Graph = {
+            "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "x"}},
+            "2": {"class_type": "LoraLoader", "inputs": lora},
+            "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["2", 1]}},
+        }
+        with pytest.raises(errors.LoraRefused, match="Nothing in the workflow takes the model of node 1"):
+            with_loras(workflow, [Lora("a")])
+        workflow["4"] = {"class_type": "UNETLoader", "inputs": {}}
+        inputs = {"model": ["4", 0], "positive": ["3", 0], "steps": 1}
+        workflow["5"] = {"class_type": "KSampler", "inputs": inputs}
+        made = with_loras(workflow, [Lora("a")])
+        assert made["5"]["inputs"]["model"] == ["gateway_lora_1", 0]
+
 
 def test_it_is_fast() -> None:
     case = read(_FOLDER / "high_and_low_all.json")["graph"]

@@ -151,6 +151,7 @@ def test_any_text_survives_yaml(text: str) -> None:
         {"1": {"class_type": "KSampler", "inputs": {"seed": ["9", 0], "steps": True, "cfg": "x"}}},
         {"1": {"class_type": "A", "inputs": {"prompt": "x" * 200_000}}},
         {"1": {"class_type": "LoraLoader", "inputs": {"lora_name": 3, "strength_model": ["2", 0]}}},
+        {"1": {"class_type": "LoraLoader", "inputs": {"lora_name": "a", "strength_model": {}}}},
     ],
 )
 def test_odd_graphs(found: graph.Graph) -> None:
