@@ -240,34 +240,34 @@ class _Taking:
         return found
 
     async def _take_file(self, name: str, filename: str, part: aiohttp.BodyPartReader) -> None:
-        before, wrong = self.size, None
+        before, wrong = self.size, self._why_no_file(name)
+        # What is refused is read too: it may be a retry, of when the workflow took a file here.
+        inputs = self.parts.inputs if wrong is None else self.parts.inputs.rehearsing()
         try:
-            self._check_takes_file(name)
-            location = f"input.{name}"
-            admitted = await self.parts.inputs.receive(self._chunks(part), location=location)
+            admitted = await inputs.receive(self._chunks(part), location=f"input.{name}")
         except errors.BodyTooLarge:
             raise
-        except (errors.RequestRefused, values.Wrong) as failure:
-            wrong = media_values.sentence(failure)
+        except errors.RequestRefused as failure:
+            wrong = wrong or media_values.sentence(failure)
             async for _ in self._chunks(part):
                 # The others are looked at too: all that is wrong is told at once.
                 pass
-        if wrong is None:
+        else:
             self.files.append(name)
-            self.values[name] = admitted.name
-        elif self.size > before or filename:
+            self.values |= {} if self._is_field(name) else {name: admitted.name}
+        if wrong is not None and (self.size > before or filename):
             # Without either, it is how a browser sends a file that was not chosen.
             told = f"a file {filename[:_NAME_SHOWN]!r}"
             self.problems.append(values.problem(name, told, self._allowed(name), wrong))
 
-    def _check_takes_file(self, name: str) -> None:
+    def _why_no_file(self, name: str) -> str | None:
         if name in self.accepts.files:
-            return
-        if self.accepts.is_unknown and not self._is_field(name):
-            return
+            return None
         if self._is_field(name):
-            raise values.Wrong("it is a field of the request: send it as text, without a filename")
-        raise values.Wrong(
+            return "it is a field of the request: send it as text, without a filename"
+        if self.accepts.is_unknown:
+            return None
+        return (
             "it takes no file" if name in self.accepts.parameters else "there is no such parameter"
         )
 

@@ -133,6 +133,15 @@ class TestRetry:
         first = (await gateway.ask("/workflow/brief", body)).json
         begun = (await gateway.ask("/generate", task)).json
         sent = (await named.submit(gateway, "/workflow/brief", *form)).json
+        (folder / "brief.yaml").write_text("parameters: {}\n")
+
+        async def takes_nothing() -> bool:
+            found = await gateway.ask("/workflow/brief")
+            return found.json["parameters"]["properties"] == {}
+
+        await wait_until(takes_nothing, description="the workflow takes no file any more")
+        edited = await named.submit(gateway, "/workflow/brief", *form)
+        assert edited.json["input"] == sent["input"]
         for ending in ("json", "yaml"):
             (folder / f"brief.{ending}").unlink()
         await wait_until(is_gone, description="the workflow is gone")
