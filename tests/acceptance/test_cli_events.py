@@ -47,6 +47,15 @@ async def sent(gateway: RunningGateway, workflow: str, *arguments: str) -> str:
     return job_id
 
 
+async def ahead(gateway: RunningGateway, count: int) -> None:
+    """Queue jobs that come first."""
+    async with aiohttp.ClientSession(headers={"Prefer": "respond-async"}) as session:
+        for _ in range(count):
+            body = {"prompt": empty_image()}
+            async with session.post(f"{gateway.url}/prompt", json=body) as answer:
+                assert answer.status == 202
+
+
 async def record(gateway: RunningGateway, job_id: str) -> dict[str, Any]:
     url = f"{gateway.url}/jobs/{job_id}"
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
@@ -137,7 +146,8 @@ class TestWatch:
         self, gateway: RunningGateway, workflow: str
     ) -> None:
         # One after the other, a while each: the last is there still when it is cancelled.
-        [*_, job_id] = [await sent(gateway, workflow) for _ in range(4)]
+        await ahead(gateway, 5)
+        job_id = await sent(gateway, workflow)
         watching = await begin(gateway.env, "jobs", "watch", job_id)
         assert watching.stdout is not None
         await watching.stdout.readline()
