@@ -21,6 +21,8 @@ _FAMILIES = {
     "audio": ("audio", "video"),
     "video": ("video",),
 }
+#: A drawing, for which ComfyUI's loaders of pictures have no reader.
+_DRAWING = "image/svg+xml"
 #: Pictures that move are video to a node that takes one.
 _MOVING = ("image/gif", "image/webp")
 
@@ -51,6 +53,8 @@ async def _admitted(inputs: Inputs, parameter: Parameter, value: str) -> str:
         # What it holds is told when it is fetched.
         return value
     kind = await inputs.kind_of(admitted.name)
+    if kind is not None and kind.mime == _DRAWING:
+        raise values.Wrong(f"it is {kind.mime}, which ComfyUI does not read; send it as PNG")
     if not _does(parameter, kind, admitted.name):
         told = f"it is {kind.mime}" if kind else "its first bytes are those of no known type"
         raise values.Wrong(f"it is not {_ARTICLES[parameter.type]}: {told}")

@@ -149,6 +149,7 @@ class TestValues:
             ("data:image/png;base64,####", ["not valid base64"]),
             (f"data:image/png;base64,{encoded(b'plain text' * 9)}", ["no known type"]),
             (encoded(WAV), ["not an image", "audio/wav"]),
+            (encoded(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), ["image/svg+xml", "PNG"]),
             (encoded(b"\x89PNG\r\n\x1a\n" + bytes(40)), ["header"]),
             (encoded(png((200, 100))), ["MAX_PIXELS"]),
             (encoded(png() + bytes(1 << 20)), ["MAX_INPUT_MB"]),
