@@ -8,6 +8,10 @@ import re
 #: Of a longer text, what comes after is not searched.
 TEXT_LENGTH = 20_000
 
+#: So many words are looked for, of those that a caller gives: thousands that stand in every prompt
+#: take seconds, and all reads wait for each other.
+_SOUGHT_WORDS = 512
+
 #: Shorter beginnings of words, in Latin letters, are in nearly every prompt.
 _PREFIX_LENGTH = 2
 
@@ -32,15 +36,20 @@ def sought(text: str) -> list[str]:
 
     Nothing in the text has a meaning but its words, a pair of quotes, and a star behind a word.
     """
-    found = []
+    found: list[str] = []
+    left = _SOUGHT_WORDS
     for quoted, bare in _SOUGHT.findall(_CONTROL.sub(" ", text)):
         words = spaced(quoted or bare).rstrip()
         if not any(map(_is_searched, words)):
             continue
         beginning = words.rstrip("*")
-        phrase = '"' + " ".join(beginning.split()) + '"'
+        parts = beginning.split()[:left]
+        left -= len(parts)
+        phrase = '"' + " ".join(parts) + '"'
         is_beginning = bool(bare) and beginning != words and _ends_in_a_word(beginning)
         found.append(f"{phrase} *" if is_beginning else phrase)
+        if left == 0:
+            break
     return list(dict.fromkeys(found))
 
 

@@ -35,13 +35,16 @@ class Listing:
     mistakes: tuple[Mistake, ...] = ()
     #: Folders that could not be read this time: what was known of them still holds.
     unread: tuple[str, ...] = ()
+    #: The folder itself is not there.
+    is_absent: bool = False
 
 
 def scan(root: Path) -> Listing:
     """Return the files that may be part of a workflow; a folder that is not there has none."""
     found = _Scan(os.path.realpath(root))
     found.folder("", 0)
-    return Listing(found.files, tuple(sorted(found.mistakes)), tuple(found.unread))
+    mistakes, unread = tuple(sorted(found.mistakes)), tuple(found.unread)
+    return Listing(found.files, mistakes, unread, found.is_absent)
 
 
 def read(root: Path, file: str) -> tuple[bytes, list[Mistake]]:
@@ -77,12 +80,14 @@ class _Scan:
         self.files: dict[str, Stamp] = {}
         self.mistakes: list[Mistake] = []
         self.unread: list[str] = []
+        self.is_absent = False
 
     def folder(self, path: str, depth: int) -> None:
         try:
             with os.scandir(os.path.join(self._root, path)) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
         except FileNotFoundError:
+            self.is_absent = not path
             return
         except OSError as failure:
             self.unread.append(path)

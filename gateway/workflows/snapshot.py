@@ -13,6 +13,8 @@ from gateway.workflows.mistakes import Mistake
 from gateway.workflows.shared_file import SharedFiles
 from gateway.workflows.sources import Source
 
+_ABSENT = Mistake(".", 1, 1, "this folder is not there; what was in it stays in service")
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -71,6 +73,9 @@ def look(root: Path, before: Snapshot, touched: Collection[str] = ()) -> Snapsho
 def _listed(root: Path, before: Listing) -> Listing:
     """Return what lies in the folder; a part that cannot be read now is as it was."""
     listing = folder.scan(root)
+    if listing.is_absent and before.files:
+        # A disk that dropped out, more likely than an operator who wants no workflow any more.
+        return replace(before, mistakes=(_ABSENT,))
     if not listing.unread:
         return listing
     kept = {

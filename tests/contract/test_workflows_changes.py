@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import time
 
 import pytest
@@ -233,8 +232,16 @@ async def test_a_folder_that_appears_later_is_followed(tmp_path):
         put(folder, "a.yaml", described("changed"))
         await becomes(catalog, "changed")
 
-        shutil.rmtree(folder)
-        await wait_until(lambda: not catalog.entries(), description="all gone")
+        # As when the disk that it lies on drops out, and comes back.
+        os.rename(folder, tmp_path / "away")
+        await wait_until(lambda: catalog.mistakes, description="it is told")
+        assert "stays in service" in catalog.mistakes[0].message
+        assert catalog.get("a").description == "changed"
+
+        put(tmp_path, "away/a.yaml", described("back"))
+        os.rename(tmp_path / "away", folder)
+        await becomes(catalog, "back")
+        assert catalog.mistakes == ()
 
 
 async def test_a_folder_that_is_swapped_for_another_is_followed(tmp_path):

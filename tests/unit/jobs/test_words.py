@@ -59,3 +59,11 @@ def test_a_value_is_one_word_of_its_kind() -> None:
 )
 def test_what_a_file_is_called(file: str, names: set[str]) -> None:
     assert set(words.names_of(file)) == names
+
+
+@pytest.mark.parametrize("text", ["{} " * 3, '"{}"'])
+def test_a_long_text_is_looked_for_by_its_first_words(text: str) -> None:
+    many = " ".join(f"w{number}" for number in range(2000))
+    found = " ".join(words.sought(text.format(many, many, many)))
+    assert len(found.split()) == 512
+    assert "w511" in found
