@@ -193,7 +193,7 @@ errors_total = Counter(
 # A series that begins at 1 has no increase: the first dead letter would alert nobody.
 for _outcome in ("delivered", "failed", "dead"):
     deliveries_total.labels(_outcome)
-for _where in ("request", "worker", "job", "webhooks", "background", "janitor", "loop"):
+for _where in ("request", "worker", "job", "webhooks", "background", "janitor", "loop", "frame"):
     errors_total.labels(_where)
 
 _seen_classes: set[str] = set()

@@ -7,6 +7,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import aiohttp
 import orjson
 
 from gateway import errors, graph, metrics
-from gateway.comfy import events
+from gateway.comfy import events, listening
 from gateway.comfy.attempt import Attempt, Execution
 from gateway.comfy.calls import Calls
 from gateway.comfy.early import Early
@@ -80,7 +81,7 @@ class Comfy:
         """Open the WebSocket to a ComfyUI that just began to answer, and learn its classes."""
         await self.disconnect("ComfyUI was started anew.", last_lines="")
         self._tasks = [
-            asyncio.create_task(self._listen(), name="comfy-listen"),
+            asyncio.create_task(listening.listen(self._connect, self), name="comfy-listen"),
             asyncio.create_task(self._watch(), name="comfy-watch"),
             asyncio.create_task(self._forgetting.run(), name="comfy-forget"),
         ]
@@ -256,32 +257,33 @@ class Comfy:
 
     # Frames
 
-    async def _listen(self) -> None:
-        pause = 0.05
-        while True:
-            try:
-                async with self._calls.socket(self.client_id) as socket:
-                    self._socket = socket
-                    pause = 0.05
-                    self._connected.set()
-                    await self._reconcile()
-                    await self._read(socket)
-            except (aiohttp.ClientError, OSError, TimeoutError) as failure:
-                logger.debug("websocket to comfyui failed", error=str(failure)[:200])
-            self._socket = None
-            for attempt in self._attempts.values():
-                attempt.has_gaps = True
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 2.0)
+    def _connect(self) -> AbstractAsyncContextManager[listening.Socket]:
+        return self._calls.socket(self.client_id)
 
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        async for message in socket:
-            if message.type is aiohttp.WSMsgType.TEXT:
-                frame = events.parse_text(message.data)
-                if frame is not None:
-                    self._take(frame)
-            elif message.type is aiohttp.WSMsgType.BINARY:
-                self._take_binary(message.data)
+    async def opened(self, socket: listening.Socket) -> None:
+        """See `listening.Hearer`."""
+        self._socket = socket
+        self._connected.set()
+        await self._reconcile()
+
+    def closed(self) -> None:
+        """See `listening.Hearer`."""
+        self._socket = None
+        self.missed()
+
+    def missed(self) -> None:
+        """Note that frames were missed: the history tells what they did."""
+        for attempt in self._attempts.values():
+            attempt.has_gaps = True
+
+    def take(self, message: aiohttp.WSMessage) -> None:
+        """See `listening.Hearer`."""
+        if message.type is aiohttp.WSMsgType.TEXT:
+            frame = events.parse_text(message.data)
+            if frame is not None:
+                self._take(frame)
+        elif message.type is aiohttp.WSMsgType.BINARY:
+            self._take_binary(message.data)
 
     def _take_binary(self, data: bytes) -> None:
         attempt = self._attempts.get(self._running or "")

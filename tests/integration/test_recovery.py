@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from gateway import metrics
 from gateway.app import Gateway
 from gateway.comfy import client, recovery
 from gateway.comfy.troubles import Trouble
@@ -94,3 +95,18 @@ async def test_a_gpu_that_fails_the_warm_up(
     warmed = found.model_copy(update={"warmup_prompt_file": workflow})
     async with running(warmed) as (gateway, _):
         assert gateway.supervisor.snapshot.restarts == 1
+
+
+async def test_a_frame_that_cannot_be_taken_is_told_and_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(settings(tmp_path, monkeypatch, "")) as (gateway, url):
+
+        def refuse(frame: object) -> None:
+            raise RuntimeError(frame)
+
+        before = metrics.errors_total.labels("frame")._value.get()
+        gateway.comfy.on_status = refuse
+        assert await attempts(gateway, url, "first") == 1
+        assert await attempts(gateway, url, "second") == 1
+        assert metrics.errors_total.labels("frame")._value.get() > before
