@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gateway import clock, errors, metrics
+from gateway.jobs import locations
 from gateway.jobs.job import Job, Lease, Outcome, State
 from gateway.jobs.store import Store
 from gateway.log import logger
@@ -177,6 +178,7 @@ class Settlement:
         self, turn: Turn, failure: errors.GatewayError, retry_in: float | None = None
     ) -> Job:
         turn.is_settling = True
+        failure.location = locations.in_request(turn.lease.job, failure.location)
         error, most = failure.to_dict(), self._max_attempts
         done = await self._stored(
             lambda: self._store.fail(turn.lease, error, retry_in=retry_in, max_attempts=most)

@@ -55,8 +55,10 @@ async def wished(parts: Parts, request: JobRequest, default_preset: str | None =
     Raises UnknownPreset, UnknownLora, InvalidRequest, WorkflowBroken when the workflow's own preset
     is gone; NotReady before ComfyUI's first answer.
     """
-    name = default_preset if request.preset is None else request.preset
-    if request.preset is None and name is not None and name not in parts.workflows.presets:
+    # null is a wish, too: for none.
+    is_default = "preset" not in request.model_fields_set
+    name = default_preset if is_default else request.preset
+    if is_default and name is not None and name not in parts.workflows.presets:
         raise errors.WorkflowBroken(
             f"The preset {name!r} of the workflow is there no longer.",
             hint="Name another in `preset`; or the operator puts it back into presets.yaml.",

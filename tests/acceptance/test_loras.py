@@ -135,6 +135,7 @@ class TestRun:
         answer = await ask(gateway, {"url": f"{host.url}/basic/y.safetensors"})
         assert answer.status == 400
         assert answer.json["code"] == "model_not_fetched"
+        assert answer.json["location"] == "loras.0.url"
 
     async def test_a_rehearsal_shows_no_password(self, gateway: Gateway, host: Host) -> None:
         url = host.url.replace("://", "://ann:s3cret@") + "/basic/z.safetensors"

@@ -77,7 +77,9 @@ class TestName:
     async def test_one_whose_preset_is_gone(self, gateway: Gateway, folder: Path) -> None:
         presets = folder / "presets.yaml"
         presets.write_text("own: {steps: 4}\n")
-        named.write(folder, {"preset": (named.WORKFLOWS["drawn"][0], "preset: own\n")})
+        graph = {**named.WORKFLOWS["drawn"][0]}
+        graph["3"] = {"class_type": "KSampler", "inputs": {"seed": 1, "steps": 7}}
+        named.write(folder, {"preset": (graph, "preset: own\n")})
         address = "/workflow/preset?dry_run=true"
 
         async def is_good() -> bool:
@@ -87,6 +89,12 @@ class TestName:
             return not await is_good()
 
         await wait_until(is_good, description="it is in service")
+        steps = []
+        for body in ({}, {"preset": "draft"}, {"preset": None}):
+            answer = await gateway.ask(address, body)
+            steps.append(answer.json["prompt"]["3"]["inputs"]["steps"])
+        assert steps == [4, 10, 7]
+
         presets.unlink()
         await wait_until(is_bad, description="its preset is gone")
         refused(await gateway.ask(address, {}), 503, "workflow_broken", "'own'")
