@@ -11,9 +11,9 @@ from typing import Any
 
 from gateway.graph import Graph
 from gateway.workflows import build
-from gateway.workflows.loras import Lora
-from gateway.workflows.presets import BUILT_IN
-from gateway.workflows.samplers import Place
+from gateway.workflows.loras.injection import Lora
+from gateway.workflows.sampling.presets import BUILT_IN
+from gateway.workflows.sampling.samplers import Place
 from gateway.workflows.workflow import Parameter, Workflow
 
 ROUNDS = 3

@@ -62,7 +62,7 @@ from gateway.webhooks.signature import Signer
 from gateway.webhooks.system import Notifier, SystemEvents
 from gateway.worker import Worker
 from gateway.workflows.catalog import Catalog as Workflows
-from gateway.workflows.scripts import Scripts
+from gateway.workflows.python.scripts import Scripts
 
 #: Between "not ready" and the closed listener: balancers look every few seconds.
 GRACE_S = 1.0

@@ -93,9 +93,7 @@ class Settings(BaseSettings):
     output_dir: Path | None = Field(
         None, description="Outputs; COMFY_HOME/output, else below STATE_DIR."
     )
-    temp_dir: Path | None = Field(
-        None, description="Previews; COMFY_HOME/temp, else below STATE_DIR."
-    )
+    temp_dir: Path | None = Field(None, description="Previews; COMFY_HOME/temp, else as above.")
     custom_nodes_dir: Path | None = Field(
         None, description="Custom nodes; COMFY_HOME/custom_nodes, else ./custom_nodes."
     )

@@ -12,8 +12,8 @@ from gateway import graph
 from gateway.comfy.calls import Calls
 from gateway.jobs.job import Job
 from gateway.log import logger
-from gateway.workflows.recipe import recipe
-from gateway.workflows.samplers import Sampler, samplers
+from gateway.workflows.sampling.recipe import recipe
+from gateway.workflows.sampling.samplers import Sampler, samplers
 
 VERSION = metadata.version("comfy-gateway")
 _VERSION_LENGTH = 100

@@ -18,7 +18,7 @@ from gateway.runner import Runner
 from gateway.storage.fetcher import Fetcher
 from gateway.workflows import build
 from gateway.workflows.catalog import Catalog
-from gateway.workflows.scripts import Scripts
+from gateway.workflows.python.scripts import Scripts
 from gateway.workflows.workflow import Workflow
 
 _LARGEST_BYTES = 16 * 1024 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from gateway.workflows.presets import Preset
+from gateway.workflows.sampling.presets import Preset
 
 
 class LoraFile(BaseModel):

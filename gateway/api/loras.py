@@ -12,7 +12,7 @@ from gateway.api.middleware import json_response
 from gateway.api.models import places
 from gateway.api.parts import PARTS, Parts
 from gateway.storage.address import shown
-from gateway.workflows.loras import Lora
+from gateway.workflows.loras.injection import Lora
 
 _FOLDER = "loras"
 

@@ -26,7 +26,7 @@ from gateway.media.uploads import Uploads
 from gateway.models.library import Library
 from gateway.models.resolver import Resolver
 from gateway.workflows.catalog import Catalog as Workflows
-from gateway.workflows.scripts import Scripts
+from gateway.workflows.python.scripts import Scripts
 
 
 class Background:

@@ -15,8 +15,8 @@ from gateway.api.parts import Parts
 from gateway.log import logger
 from gateway.schemas import Credential, JobRequest, LoraWish
 from gateway.storage import credentials
-from gateway.workflows.loras import NODE_ID, Lora
-from gateway.workflows.presets import Preset
+from gateway.workflows.loras.injection import NODE_ID, Lora
+from gateway.workflows.sampling.presets import Preset
 
 _CLASS, _INPUT, _FOLDER = "LoraLoader", "lora_name", "loras"
 _CLOSEST = 5

@@ -12,7 +12,8 @@ from gateway.cli.client import Client
 from gateway.cli.failure import CommandFailed
 from gateway.cli.flags import OPTIONS, Flags
 from gateway.cli.order import Order
-from gateway.workflows import changes, samplers
+from gateway.workflows import changes
+from gateway.workflows.sampling import samplers
 
 Edits = dict[tuple[str, str], Any]
 

@@ -41,7 +41,7 @@ OPTIONS = {
 class Flags:
     """What is wanted of a workflow."""
 
-    #: By the words of `gateway.workflows.samplers`: prompt, steps, seed, ...
+    #: By the words of `gateway.workflows.sampling.samplers`: prompt, steps, seed, ...
     settings: dict[str, Any] = field(default_factory=dict)
     #: `--set`, as written.
     values: Sequence[str] = ()

@@ -13,7 +13,7 @@ from gateway.cli.failure import CommandFailed
 
 if TYPE_CHECKING:
     from gateway.workflows.catalog import Catalog
-    from gateway.workflows.mistakes import Mistake
+    from gateway.workflows.files.mistakes import Mistake
     from gateway.workflows.workflow import Workflow
 
 
@@ -72,7 +72,7 @@ async def _catalog(
 ) -> AsyncIterator[Catalog]:
     from gateway import log
     from gateway.workflows.catalog import Catalog
-    from gateway.workflows.scripts import Scripts
+    from gateway.workflows.python.scripts import Scripts
 
     # What a gateway writes into its log is told here otherwise.
     log.configure("error", "console", log.stderr())

@@ -17,7 +17,7 @@ from gateway.cli.client import Client
 from gateway.cli.failure import CommandFailed
 from gateway.cli.order import Order
 from gateway.cli.watch import Screen, Watch, Wishes, failure
-from gateway.workflows import samplers
+from gateway.workflows.sampling import samplers
 
 _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 _CANCEL_TIMEOUT_S = 5.0

@@ -12,7 +12,15 @@ from gateway.cli import flags as flagging
 from gateway.cli import local_gateway, picture, results
 from gateway.cli.client import Client
 from gateway.cli.flags import Flags
-from gateway.cli.options import KeyOption, LocalUrlOption, PreviewOption
+from gateway.cli.options import (
+    DryRunOption,
+    JsonOption,
+    KeyOption,
+    LocalUrlOption,
+    NoMetadataOption,
+    OutputOption,
+    PreviewOption,
+)
 from gateway.cli.order import Ending, Order
 
 _Read = TypeVar("_Read")
@@ -73,17 +81,11 @@ def generate(  # noqa: PLR0913, PLR0917 - each is an option of the command
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any parameter; NODE.INPUT in a file."),
     ] = None,
-    output: Annotated[
-        str, typer.Option("-o", "--output", metavar="PATH", help="A file or a folder.")
-    ] = ".",
-    no_metadata: Annotated[
-        bool, typer.Option("--no-metadata", help="Without the file that says what made it.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the final graph, and run nothing.")
-    ] = False,
+    output: OutputOption = ".",
+    no_metadata: NoMetadataOption = False,
+    dry_run: DryRunOption = False,
     preview: PreviewOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonOption = False,
     list_presets: Annotated[bool, typer.Option("--list-presets", help="Show them.")] = False,
     list_loras: Annotated[bool, typer.Option("--list-loras", help="Show them.")] = False,
     url: LocalUrlOption = None,

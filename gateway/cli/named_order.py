@@ -15,8 +15,8 @@ from gateway.cli.failure import CommandFailed
 from gateway.cli.flags import Flags
 from gateway.cli.order import Order
 from gateway.cli.parameters import Asked
-from gateway.workflows import samplers
-from gateway.workflows.presets import Preset
+from gateway.workflows.sampling import samplers
+from gateway.workflows.sampling.presets import Preset
 
 
 async def of(client: Client, name: str, flags: Flags) -> Order:

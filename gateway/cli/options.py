@@ -28,6 +28,16 @@ PreviewOption = Annotated[
     Path | None,
     typer.Option("--preview", metavar="FILE", help="Where the newest preview is saved."),
 ]
+OutputOption = Annotated[
+    str, typer.Option("-o", "--output", metavar="PATH", help="A file or a folder.")
+]
+NoMetadataOption = Annotated[
+    bool, typer.Option("--no-metadata", help="Without the file that says what made it.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print the final graph, and run nothing.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 WorkflowArgument = Annotated[
     Path, typer.Argument(metavar="WORKFLOW.JSON", help='A graph in API format, or {"prompt": it}.')
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway import errors
 from gateway.cli.client import Client
-from gateway.workflows.presets import Preset
+from gateway.workflows.sampling.presets import Preset
 
 
 async def preset(client: Client, name: str) -> Preset:

@@ -16,7 +16,15 @@ from gateway.cli.client import Client, Refused, job_path
 from gateway.cli.failure import CommandFailed
 from gateway.cli.flags import OPTIONS
 from gateway.cli.generate_command import given, read
-from gateway.cli.options import KeyOption, LocalUrlOption, PreviewOption
+from gateway.cli.options import (
+    DryRunOption,
+    JsonOption,
+    KeyOption,
+    LocalUrlOption,
+    NoMetadataOption,
+    OutputOption,
+    PreviewOption,
+)
 from gateway.cli.order import Ending, Order
 
 
@@ -41,17 +49,11 @@ def reproduce(  # noqa: PLR0913, PLR0917 - each is an option of the command
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="As steps=30, or NODE.INPUT=VALUE."),
     ] = None,
-    output: Annotated[
-        str, typer.Option("-o", "--output", metavar="PATH", help="A file or a folder.")
-    ] = ".",
-    no_metadata: Annotated[
-        bool, typer.Option("--no-metadata", help="Without the file that says what made it.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the final graph, and run nothing.")
-    ] = False,
+    output: OutputOption = ".",
+    no_metadata: NoMetadataOption = False,
+    dry_run: DryRunOption = False,
     preview: PreviewOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonOption = False,
     url: LocalUrlOption = None,
     key: KeyOption = None,
 ) -> None:

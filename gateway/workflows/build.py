@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway import graph
-from gateway.workflows import bypass, changes, loras, presets, values
-from gateway.workflows.loras import Lora
-from gateway.workflows.presets import Preset
-from gateway.workflows.samplers import Place
+from gateway.workflows import bypass, changes, values
+from gateway.workflows.loras import injection as loras
+from gateway.workflows.loras.injection import Lora
+from gateway.workflows.sampling import presets
+from gateway.workflows.sampling.presets import Preset
+from gateway.workflows.sampling.samplers import Place
 from gateway.workflows.workflow import Parameter, Workflow
 
 

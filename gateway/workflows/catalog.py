@@ -13,14 +13,14 @@ from pathlib import Path
 
 from gateway import errors, metrics
 from gateway.log import logger
-from gateway.workflows import python_file, watching
-from gateway.workflows.assembly import Candidate
-from gateway.workflows.loras import Lora
-from gateway.workflows.mistakes import Mistake
-from gateway.workflows.presets import Preset
-from gateway.workflows.python_file import Scripts
-from gateway.workflows.service import Entry, Service, settle
-from gateway.workflows.snapshot import Snapshot, look
+from gateway.workflows.files import python_file, watching
+from gateway.workflows.files.assembly import Candidate
+from gateway.workflows.files.mistakes import Mistake
+from gateway.workflows.files.python_file import Scripts
+from gateway.workflows.files.service import Entry, Service, settle
+from gateway.workflows.files.snapshot import Snapshot, look
+from gateway.workflows.loras.injection import Lora
+from gateway.workflows.sampling.presets import Preset
 from gateway.workflows.workflow import Workflow
 
 __all__ = ["Catalog", "Entry", "Mistake"]

@@ -13,8 +13,9 @@ from functools import cached_property
 from typing import Any
 
 from gateway import graph
-from gateway.workflows import changes, samplers, values
-from gateway.workflows.samplers import SETTINGS, Place
+from gateway.workflows import changes, values
+from gateway.workflows.sampling import samplers
+from gateway.workflows.sampling.samplers import SETTINGS, Place
 from gateway.workflows.values import Wrong
 from gateway.workflows.workflow import Parameter, Workflow
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway import graph
-from gateway.workflows import samplers, values
-from gateway.workflows.conditioning import TEXTS
-from gateway.workflows.samplers import Place
+from gateway.workflows import values
+from gateway.workflows.sampling import samplers
+from gateway.workflows.sampling.conditioning import TEXTS
+from gateway.workflows.sampling.samplers import Place
 from gateway.workflows.workflow import Kind, Parameter
 
 _LARGEST_SIZE = 16384

@@ -9,7 +9,7 @@ import yaml
 
 from gateway import graph
 from gateway.workflows.proposal import Proposed, proposed
-from gateway.workflows.samplers import Place
+from gateway.workflows.sampling.samplers import Place
 
 _HEAD = """\
 # Proposed from what stands in the workflow: delete what nobody is to change, rename the rest.

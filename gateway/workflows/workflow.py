@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gateway import graph
-from gateway.workflows.samplers import Place
+from gateway.workflows.sampling.samplers import Place
 
 Kind = Literal[
     "string",

@@ -17,7 +17,7 @@ import pytest
 import structlog
 
 from gateway import errors
-from gateway.workflows.scripts import Scripts
+from gateway.workflows.python.scripts import Scripts
 from tests.waiting import wait_until
 
 TIMEOUT_S = 20.0
@@ -395,7 +395,7 @@ def child() -> psutil.Process | None:
     """Return the process that runs workflows."""
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.ZombieProcess):
-            if "gateway.workflows.script_child" in process.cmdline():
+            if "gateway.workflows.python.child" in process.cmdline():
                 return process
     return None
 
@@ -477,7 +477,7 @@ async def test_nothing_is_started_once_it_is_closed(scripts: Scripts) -> None:
 
 DIES = """
 import asyncio
-from gateway.workflows.scripts import Scripts
+from gateway.workflows.python.scripts import Scripts
 
 async def main():
     await Scripts().build(SOURCE, "one.py", {})

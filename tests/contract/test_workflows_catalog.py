@@ -7,8 +7,8 @@ import os
 import pytest
 
 from gateway import errors
-from gateway.workflows.loras import Lora
-from gateway.workflows.presets import BUILT_IN, Preset
+from gateway.workflows.loras.injection import Lora
+from gateway.workflows.sampling.presets import BUILT_IN, Preset
 from tests.contract.workflow_folder import GRAPH, entry, loaded, put
 
 STEPS = "parameters:\n  steps: {type: integer, default: 20, bind: 3.steps}\n"

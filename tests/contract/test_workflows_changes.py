@@ -10,7 +10,7 @@ import time
 import pytest
 
 from gateway import errors, metrics
-from gateway.workflows.presets import BUILT_IN, Preset
+from gateway.workflows.sampling.presets import BUILT_IN, Preset
 from tests.contract.workflow_folder import GRAPH, entry, loaded, put
 from tests.waiting import wait_until
 

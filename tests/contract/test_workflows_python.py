@@ -11,7 +11,7 @@ import pytest
 
 from gateway import errors
 from gateway.workflows.catalog import Catalog
-from gateway.workflows.scripts import Scripts
+from gateway.workflows.python.scripts import Scripts
 from tests.contract.workflow_folder import GRAPH, entry, put
 from tests.waiting import wait_until
 

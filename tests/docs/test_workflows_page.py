@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.workflows import manifest, parameters
 from gateway.workflows.catalog import Catalog
-from gateway.workflows.scripts import Scripts
+from gateway.workflows.files import manifest, parameters
+from gateway.workflows.python.scripts import Scripts
 from tests.contract.workflow_folder import GRAPH, put
 
 PAGE = (Path(__file__).parents[2] / "docs/howto/workflows.md").read_text()

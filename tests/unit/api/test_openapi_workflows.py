@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway.api import openapi, openapi_workflows
 from gateway.api.routes import TABLE
-from gateway.workflows.samplers import Place
+from gateway.workflows.sampling.samplers import Place
 from gateway.workflows.workflow import Parameter, Workflow
 
 _ODD = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway import graph
-from gateway.workflows import samplers
+from gateway.workflows.sampling import samplers
 
 
 def node(class_type: str, **inputs: Any) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import pytest
 
 from gateway import errors, graph
 from gateway.workflows import build
-from gateway.workflows.loras import Lora
-from gateway.workflows.presets import BUILT_IN, Preset
-from gateway.workflows.samplers import Place
+from gateway.workflows.loras.injection import Lora
+from gateway.workflows.sampling.presets import BUILT_IN, Preset
+from gateway.workflows.sampling.samplers import Place
 from gateway.workflows.workflow import Parameter, Workflow
 
 P = Parameter

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from gateway.workflows import json_schema, values
-from gateway.workflows.samplers import Place
+from gateway.workflows.sampling.samplers import Place
 from gateway.workflows.workflow import Parameter, Workflow
 
 P = Parameter

@@ -9,7 +9,7 @@ import pytest
 
 from gateway import errors
 from gateway.workflows.overrides import overridden
-from gateway.workflows.samplers import Place
+from gateway.workflows.sampling.samplers import Place
 from gateway.workflows.workflow import Parameter, Workflow
 from tests.sampling import sampler
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from gateway import graph
-from gateway.workflows import manifest, proposal_text
-from gateway.workflows.graph_file import GraphFile
-from gateway.workflows.manifest import Shared
-from gateway.workflows.mistakes import Mistake, spot
+from gateway.workflows import proposal_text
+from gateway.workflows.files import manifest
+from gateway.workflows.files.graph_file import GraphFile
+from gateway.workflows.files.manifest import Shared
+from gateway.workflows.files.mistakes import Mistake, spot
 from gateway.workflows.proposal import proposed
 from gateway.workflows.workflow import Parameter, Workflow
 from tests.sampling import sampler

@@ -1,0 +1,1 @@
+"""Workflows in Python, run in a process of their own."""

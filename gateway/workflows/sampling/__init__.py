@@ -1,0 +1,1 @@
+"""What samplers are told: where it stands, what presets write there, what made an output."""
