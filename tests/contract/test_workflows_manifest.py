@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -277,3 +278,17 @@ async def test_the_metadata_of_a_graph_is_read_and_taken_out(tmp_path):
     assert workflow.graph == GRAPH
     assert workflow.metadata == metadata
     assert workflow.description == "Cats only"
+
+
+@pytest.mark.parametrize(
+    ("size_mb", "words"), [(5, "it has more than 4 MB"), (3, "aliases (*name) are not supported")]
+)
+async def test_megabytes_of_aliases_are_refused_and_never_opened_out(tmp_path, size_mb, words):
+    first = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    bomb = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 40))
+    filling = "description: " + "x" * (size_mb * 1024**2) + "\n"
+    began = time.monotonic()
+    [wrong] = await mistakes(tmp_path, first + bomb + filling)
+
+    assert words in wrong.message
+    assert time.monotonic() - began < 5
