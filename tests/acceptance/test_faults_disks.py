@@ -98,8 +98,11 @@ async def test_inputs_that_find_no_room_fail_their_job_alone(
 async def test_a_disk_that_is_full_now_and_then_loses_and_repeats_nothing(
     quiet_place: Place, roomy_disk: Path, receiver: Receiver
 ) -> None:
+    enough = asyncio.Event()
+
     async def come_and_go() -> None:
-        while True:
+        # Asked to end, and not cancelled: what a thread has begun to write would stay.
+        while not enough.is_set():
             filler = await asyncio.to_thread(fill, roomy_disk)
             try:
                 await asyncio.sleep(random.uniform(0.05, 0.4))
@@ -116,8 +119,8 @@ async def test_a_disk_that_is_full_now_and_then_loses_and_repeats_nothing(
         filling = asyncio.create_task(come_and_go())
         names = [f"job-{number}" for number in range(30)]
         answers = dict(zip(names, await asyncio.gather(*map(asked, names)), strict=True))
-        filling.cancel()
-        await asyncio.gather(filling, return_exceptions=True)
+        enough.set()
+        await filling
         accepted = sorted(name for name in names if answers[name].status == 202)
         for name in accepted:
             await found.until_state(name, "succeeded")
