@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,9 @@ from gateway.media.destinations import Destination
 from gateway.media.uploads import Uploads, auth_for
 from gateway.schemas import ConvertOutput, Credential
 
+#: So long sidecars of anonymous jobs gather, seconds.
+_TOGETHER_S = 0.1
+
 Keep = Callable[[Outcome], Awaitable[None]]
 
 
@@ -29,7 +33,10 @@ class Delivery:
         self._vault = vault
         #: The folder for converted outputs.
         self.converted = converted
-        self._writing: set[asyncio.Task[None]] = set()
+        #: Whose sidecars are written behind their answers.
+        self._behind: list[tuple[Job, Outcome]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._is_ending = asyncio.Event()
 
     async def run(self, job: Job, collected: Outcome, done_at: float, keep: Keep) -> Outcome:
         """Return how the job ended; raises UploadFailed, CredentialsLost.
@@ -82,27 +89,38 @@ class Delivery:
     def _with_sidecars_behind(self, job: Job, outcome: Outcome) -> Outcome:
         if not generation.is_told(replace(job, result=outcome.result)):
             return outcome
-        writing = asyncio.create_task(asyncio.to_thread(self._write_behind, job, outcome))
-        self._writing.add(writing)
-        writing.add_done_callback(self._writing.discard)
+        self._behind.append((job, outcome))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_behind())
         entries = [
             {**entry, "sidecar": str(sidecar_files.path_of(Path(entry["path"])))}
             for entry in outcome.result["outputs"]
         ]
         return replace(outcome, result={**outcome.result, "outputs": entries})
 
-    def _write_behind(self, job: Job, outcome: Outcome) -> None:
-        written = self._with_sidecars(job, outcome)
-        for warning in written.warnings[len(outcome.warnings) :]:
-            logger.warning("a sidecar is missing", reason=warning)
-        for entry in written.result["outputs"]:
-            # The files of a job may go as soon as it is answered: this one goes with them.
-            if "sidecar" in entry and not Path(entry["path"]).exists():
-                Path(entry["sidecar"]).unlink(missing_ok=True)
+    async def _write_behind(self) -> None:
+        """Write what has gathered, all in one go: a thread of its own for each slows the others."""
+        while self._behind:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_ending.wait(), _TOGETHER_S)
+            jobs, self._behind = self._behind, []
+            await asyncio.to_thread(self._write_all, jobs)
+
+    def _write_all(self, jobs: list[tuple[Job, Outcome]]) -> None:
+        for job, outcome in jobs:
+            written = self._with_sidecars(job, outcome)
+            for warning in written.warnings[len(outcome.warnings) :]:
+                logger.warning("a sidecar is missing", reason=warning, job_id=job.id)
+            for entry in written.result["outputs"]:
+                # The files of a job may go as soon as it is answered: this one goes with them.
+                if "sidecar" in entry and not Path(entry["path"]).exists():
+                    Path(entry["sidecar"]).unlink(missing_ok=True)
 
     async def finish(self) -> None:
-        """Wait for what is being written."""
-        await asyncio.gather(*self._writing)
+        """Write what is still to be written."""
+        self._is_ending.set()
+        if self._writing is not None:
+            await self._writing
 
     def _with_sidecars(self, job: Job, outcome: Outcome) -> Outcome:
         told = replace(job, result=outcome.result)
