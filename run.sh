@@ -91,8 +91,7 @@ run_tests() {
   check $bin/hadolint Dockerfile
   if [ -n "$failed_checks" ]; then stop "failed before the tests:$failed_checks"; fi
   tell "--- pytest"
-  # More workers than cores: most tests wait for processes.
-  exec .venv/bin/python -m pytest -n 3 --dist worksteal "$@"
+  exec .venv/bin/python -m pytest -n 2 "$@"
 }
 
 main() {
