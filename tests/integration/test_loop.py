@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 
 BLOCKED_S = 0.1
 #: A noisy machine may stop us for as long as a blocking call would: the best turn counts.
-TURNS = 3
+TURNS = 8
 INPUT_BYTES = 20_000_000
 SIDE = 4000
 SENDER = """
