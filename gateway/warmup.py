@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import Any
 
 import orjson
@@ -16,7 +15,7 @@ from gateway.media.inputs import Inputs, LocalInput
 from gateway.models.resolver import Resolver
 from gateway.runner import Runner
 from gateway.storage.fetcher import Fetcher
-from gateway.workflows import build
+from gateway.workflows import build, seeds
 from gateway.workflows.catalog import Catalog
 from gateway.workflows.python.scripts import Scripts
 from gateway.workflows.workflow import Workflow
@@ -24,7 +23,6 @@ from gateway.workflows.workflow import Workflow
 _LARGEST_BYTES = 16 * 1024 * 1024
 #: Kinds of parameters that a plain picture stands in for.
 _PICTURES = ("image", "mask")
-_SEEDS = 2**53
 
 
 class WarmUp:
@@ -81,7 +79,7 @@ class NamedGraphs:
         if workflow.script is not None and workflow.source is not None:
             made = await self._scripts.build(workflow.source, workflow.script, given)
             return build.edited(made, preset, []).workflow
-        built = build.build(workflow, given, preset, [], lambda: secrets.randbelow(_SEEDS))
+        built = build.build(workflow, given, preset, [], seeds.drawn)
         return built.workflow
 
     async def _pictures(self, workflow: Workflow) -> dict[str, Any]:

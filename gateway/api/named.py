@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,12 +16,10 @@ from gateway.api.asked import Asked, Drawn
 from gateway.api.parts import PARTS, Parts
 from gateway.api.wishes import Wishes
 from gateway.schemas import JobRequest, WorkflowRequest, parse
-from gateway.workflows import build, json_schema, values
+from gateway.workflows import build, json_schema, seeds, values
 from gateway.workflows.build import Built
 from gateway.workflows.workflow import MEDIA, Workflow
 
-#: A seed that is drawn stays exact where JSON's numbers are read as JavaScript reads them.
-SEEDS = 2**53
 #: The values that a graph was made with, told of the graph as it was admitted.
 Used = Callable[[graph.Graph], dict[str, Any]]
 #: What elsewhere holds what a caller has to say.
@@ -167,7 +164,7 @@ class Drawing:
         settled = await self._settled(parts)
         wished = await wishes.wished(parts, self.request, self.workflow.preset)
         make = partial(
-            build.build, self.workflow, settled, wished.preset, wished.loras, _random_seed
+            build.build, self.workflow, settled, wished.preset, wished.loras, seeds.drawn
         )
         is_large = len(self.workflow.graph or {}) > prompt.LARGE_GRAPH
         built = await asyncio.to_thread(make) if is_large else make()
@@ -222,7 +219,3 @@ class Drawing:
 def _in_order(problems: list[dict[str, Any]], order: Mapping[str, Any]) -> list[dict[str, Any]]:
     ranks = {name: rank for rank, name in enumerate(order)}
     return sorted(problems, key=lambda problem: ranks.get(problem["parameter"], len(ranks)))
-
-
-def _random_seed() -> int:
-    return secrets.randbelow(SEEDS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,13 +16,11 @@ from gateway.api.parts import PARTS, Parts
 from gateway.api.wishes import Wishes
 from gateway.jobs.job import Job
 from gateway.schemas import ReproduceRequest, parse
-from gateway.workflows import build, overrides, reproduction
+from gateway.workflows import build, overrides, reproduction, seeds
 from gateway.workflows.build import Built
 from gateway.workflows.overrides import Overridden
 from gateway.workflows.workflow import Workflow
 
-#: A seed that is drawn stays exact where JSON's numbers are read as JavaScript reads them.
-_SEEDS = 2**53
 _EXAMPLE = '{"overrides": {"seed": 7}}, or nothing'
 _LOST_SECRETS = (
     "The job was sent with credentials or extra_data, which are never stored; "
@@ -77,14 +74,10 @@ class Drawing:
         sent = reproduction.as_sent(job, input_folder)
         built = build.edited(sent, wished.preset, wished.loras)
         given = self.request.overrides
-        return built, overrides.overridden(built.workflow, given, source, _random_seed)
+        return built, overrides.overridden(built.workflow, given, source, seeds.drawn)
 
     def _lacks_secrets(self, job: Job) -> bool:
         return job.needs_secrets and not (self.request.credentials or self.request.extra_data)
-
-
-def _random_seed() -> int:
-    return secrets.randbelow(_SEEDS)
 
 
 def _told(job: Job, preset: str | None) -> dict[str, Any]:

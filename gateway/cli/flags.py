@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gateway.cli.picture import Frame
-
-#: As many as JavaScript counts exactly.
-_SEEDS = 2**53
+from gateway.workflows import seeds
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 #: FILE, FILE:STRENGTH, FILE:STRENGTH:STRENGTH_OF_CLIP; a URL has colons of its own.
@@ -72,7 +69,7 @@ def lora(text: str) -> dict[str, Any]:
 def seed(text: str) -> int:
     """Return a seed: the number, or one by chance for `random` and -1; raises ValueError."""
     if text in ("random", "-1"):
-        return secrets.randbelow(_SEEDS)
+        return seeds.drawn()
     if not re.fullmatch(r"\d{1,20}", text) or int(text) >= 2**64:
         raise ValueError(f"{text!r} is no seed: a number from 0 to 2^64-1, -1 or random.")
     return int(text)
