@@ -16,6 +16,7 @@ import pybase64
 from gateway import graph
 from gateway.jobs.estimate import Estimate, Place
 from gateway.jobs.job import Job, State
+from gateway.opening import opened
 
 #: Bytes of a file read at a time; a multiple of 3, so that pieces of base64 join without padding.
 CHUNK = 3 * 65536
@@ -77,26 +78,20 @@ class Body:
 
 
 async def _encoded(part: FilePart, most: int) -> AsyncIterator[bytes]:
-    file = await asyncio.to_thread(part.path.open, "rb")
-    try:
+    async with opened(lambda: part.path.open("rb")) as file:
         left = part.size
         while left:
             piece = await asyncio.to_thread(_read_encoded, file, min(most, left))
             left -= min(most, left)
             yield piece
-    finally:
-        await asyncio.to_thread(file.close)
 
 
 async def raw_chunks(path: Path, size: int) -> AsyncIterator[bytes]:
     """Yield a file as it is; raises OSError when it is not `size` bytes long."""
-    file = await asyncio.to_thread(path.open, "rb")
-    try:
+    async with opened(lambda: path.open("rb")) as file:
         for start in range(0, size, CHUNK):
             piece = min(CHUNK, size - start)
             yield _exactly(await asyncio.to_thread(file.read, piece), piece)
-    finally:
-        await asyncio.to_thread(file.close)
 
 
 def _read_encoded(file: BinaryIO, size: int) -> bytes:

@@ -12,11 +12,13 @@ import shutil
 import stat
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from gateway import errors
+from gateway.opening import opened
 from gateway.schemas import Auth
 from gateway.storage.failures import MISMATCH, TransferFailed, Verdict
 from gateway.storage.partfile import sync_folder
@@ -67,6 +69,17 @@ class FileReply:
             yield chunk
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A file that was opened, and what the disk says of it."""
+
+    file: BinaryIO
+    stat: Stat
+
+    def close(self) -> None:
+        self.file.close()
+
+
 class FileProvider:
     """Reads and writes below `roots`; without roots, nothing."""
 
@@ -97,23 +110,20 @@ class FileProvider:
 
     async def stat(self, url: str, auth: Auth | None) -> Stat:
         """Return what the disk says of a file; raises TransferFailed."""
-        file, found = await asyncio.to_thread(self._opened, url)
-        file.close()
-        return found
+        async with opened(partial(self._opened, url)) as source:
+            return source.stat
 
     @contextlib.asynccontextmanager
     async def read(self, url: str, auth: Auth | None, span: Span = WHOLE) -> AsyncIterator[Reply]:
         """Read a part of a file; raises TransferFailed."""
-        file, found = await asyncio.to_thread(self._opened, url)
-        try:
-            size = found.size or 0
+        async with opened(partial(self._opened, url)) as source:
+            size = source.stat.size or 0
             end = size if span.end is None else min(span.end, size)
-            if (span.version is not None and span.version != found.version) or span.start > end:
+            is_other = span.version is not None and span.version != source.stat.version
+            if is_other or span.start > end:
                 raise TransferFailed(MISMATCH)
-            file.seek(span.start)
-            yield FileReply(span.start, found, file, end - span.start)
-        finally:
-            file.close()
+            source.file.seek(span.start)
+            yield FileReply(span.start, source.stat, source.file, end - span.start)
 
     async def write(self, url: str, auth: Auth | None, source: Path, content_type: str) -> None:
         """Copy a file there, beside and renamed; raises TransferFailed, OSError of the disk."""
@@ -130,7 +140,7 @@ class FileProvider:
                 raise TransferFailed(_OUTSIDE)
         return found
 
-    def _opened(self, url: str) -> tuple[BinaryIO, Stat]:
+    def _opened(self, url: str) -> _Source:
         path = self._resolved(_path(url))
         with _reading():
             # Not blocking: to open a pipe waits for its other end. No link: it was resolved.
@@ -140,13 +150,14 @@ class FileProvider:
         if not stat.S_ISREG(found.st_mode):
             file.close()
             raise TransferFailed(_NO_FILE)
-        return file, Stat(
+        told = Stat(
             size=found.st_size,
             version=f"{found.st_mtime_ns}-{found.st_size}-{found.st_ino}",
             content_type=mimetypes.guess_type(path.name)[0],
             filename=path.name,
             is_ranged=True,
         )
+        return _Source(file, told)
 
     def _written(self, url: str, source: Path) -> None:
         wanted = _path(url)

@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from gateway.opening import opened
 from gateway.schemas import Auth
 from gateway.storage import address, failures, reply
 from gateway.storage.failures import TransferFailed, Verdict
@@ -59,31 +60,13 @@ class _Upload:
         return {"Content-Type": self.content_type, "Content-Length": str(self.size)}
 
     async def body(self) -> AsyncIterator[bytes]:
-        async with _opened(self.source) as file:
+        async with opened(lambda: self.source.open("rb")) as file:
             left = self.size
             while left and (chunk := await asyncio.to_thread(file.read, min(left, CHUNK_BYTES))):
                 self.moved()
                 left -= len(chunk)
                 yield chunk
         self.moved()
-
-
-@contextlib.asynccontextmanager
-async def _opened(path: Path) -> AsyncIterator[BinaryIO]:
-    opening: asyncio.Future[BinaryIO] = asyncio.ensure_future(asyncio.to_thread(path.open, "rb"))
-    try:
-        file = await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        # The thread goes on, and nobody else would close what it opens.
-        opening.add_done_callback(_close)
-        raise
-    with file:
-        yield file
-
-
-def _close(opening: asyncio.Future[BinaryIO]) -> None:
-    if opening.exception() is None:
-        opening.result().close()
 
 
 @dataclass(frozen=True)
