@@ -32,6 +32,7 @@ GatewayError
 │   ├── RangeNotSatisfiable             416 range_not_satisfiable
 │   ├── InvalidRequest                  422 invalid_request
 │   ├── UiWorkflow                      422 ui_workflow
+│   ├── NotConvertible                  422 not_convertible
 │   ├── UnknownModelFolder              422 unknown_model_folder
 │   ├── DestinationNotConfigured        422 destination_not_configured
 │   ├── InvalidGraph                    422 invalid_graph
@@ -309,6 +310,13 @@ class UiWorkflow(RequestRefused):
     """This is a workflow as the canvas saves it; send the API format (Workflow > Export (API))."""
 
     code = "ui_workflow"
+    status = 422
+
+
+class NotConvertible(RequestRefused):
+    """This workflow of the canvas cannot be brought into API format; `nodes` says why."""
+
+    code = "not_convertible"
     status = 422
 
 

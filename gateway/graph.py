@@ -91,9 +91,14 @@ def is_url(value: Any) -> bool:
     return isinstance(value, str) and _URL.match(value) is not None
 
 
+def is_ui_format(value: Any) -> bool:
+    """Whether a value is a workflow as the canvas saves it: {nodes: [..], links: [..], ..}."""
+    return isinstance(value, dict) and isinstance(value.get("nodes"), list)
+
+
 def check_shape(prompt: Any) -> Graph:
     """Return the graph when it has the shape of one; raises UiWorkflow, InvalidRequest."""
-    if isinstance(prompt, dict) and isinstance(prompt.get("nodes"), list):
+    if is_ui_format(prompt):
         raise errors.UiWorkflow(location="prompt")
     if not prompt:
         raise errors.InvalidRequest("prompt is empty: there is no node to run.", location="prompt")

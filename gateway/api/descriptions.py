@@ -63,6 +63,7 @@ _PROMPT_ERRORS = (
     errors.TooManyPixels,
     errors.InvalidRequest,
     errors.UiWorkflow,
+    errors.NotConvertible,
     errors.UnknownModelFolder,
     errors.DestinationNotConfigured,
     errors.InvalidGraph,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway import errors, graph
+from gateway.comfy.definitions import Definitions, packed
 
 #: Where classes of ComfyUI itself come from; only their plain lists are known to be final.
 _CORE_MODULES = ("nodes", "comfy_extras.", "comfy_api_nodes.")
@@ -65,6 +66,12 @@ class Catalog:
 
     def __init__(self) -> None:
         self._classes: dict[str, NodeClass] = {}
+        self._definitions: dict[str, bytes] = {}
+
+    @property
+    def definitions(self) -> Mapping[str, Any]:
+        """What the conversion of the UI format needs of `/object_info`, in its form."""
+        return Definitions(self._definitions)
 
     @property
     def is_known(self) -> bool:
@@ -92,6 +99,9 @@ class Catalog:
     def replace(self, object_info: Mapping[str, Any]) -> None:
         """Take over the whole of `/object_info`."""
         lists: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        self._definitions = {
+            name: packed(entry) for name, entry in object_info.items() if isinstance(entry, dict)
+        }
         self._classes = {
             name: _node_class(name, entry, lists)
             for name, entry in object_info.items()
@@ -103,6 +113,7 @@ class Catalog:
         for name, entry in object_info.items():
             if isinstance(entry, dict):
                 self._classes[name] = _node_class(name, entry, {})
+                self._definitions = {**self._definitions, name: packed(entry)}
 
     def closest(self, name: str) -> list[str]:
         """Return the names of classes most like this one."""
