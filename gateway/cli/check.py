@@ -8,10 +8,10 @@ from typing import Any
 
 import aiohttp
 
-from gateway import errors, graph, schemas
+from gateway import errors, graph, loose_json, schemas
 from gateway.cli.failure import CommandFailed
 from gateway.cli.workflow_file import WorkflowFile
-from gateway.comfy import events, nodes
+from gateway.comfy import nodes
 
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
 
@@ -21,7 +21,7 @@ async def object_info(source: str) -> dict[str, Any]:
     raw = await (_fetched(source) if source.startswith(("http://", "https://")) else _read(source))
     try:
         # Custom nodes put NaN and Infinity into what they say of themselves.
-        found = events.parse_json(raw)
+        found = loose_json.parse(raw)
     except ValueError as failure:
         raise CommandFailed(f"{source} is not JSON: {failure}.") from None
     if not (isinstance(found, dict) and found):

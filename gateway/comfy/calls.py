@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from gateway.comfy import events
+from gateway import loose_json
 
 _JSON = {"Content-Type": "application/json"}
 
@@ -32,7 +32,7 @@ class Calls:
             timeout=timeout,
         ) as response:
             raw = await response.read()
-        found = events.parse_json(raw) if raw else {}
+        found = loose_json.parse(raw) if raw else {}
         return found if isinstance(found, dict) else {}
 
     async def prompt(self, body: bytes) -> tuple[int, dict[str, Any]]:
@@ -43,7 +43,7 @@ class Calls:
         ) as response:
             raw = await response.read()
         try:
-            answer = events.parse_json(raw)
+            answer = loose_json.parse(raw)
         except ValueError:
             answer = {}
         return response.status, answer if isinstance(answer, dict) else {}

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
+from gateway import loose_json
 
 _PREVIEW_IMAGE = 1
 _PREVIEW_WITH_METADATA = 4
 _IMAGE_TYPES = {1: "image/jpeg", 2: "image/png"}
-#: What fits 64 bits; orjson reads larger numbers as floats.
-_LEAST, _MOST = -(2**63), 2**64 - 1
-_FLOAT_BITS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +42,7 @@ class Preview:
 def parse_text(text: str) -> Frame | None:
     """Return the frame, or None when it is not one."""
     try:
-        found = parse_json(text)
+        found = loose_json.parse(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or not isinstance(found.get("type"), str):
@@ -72,40 +68,6 @@ def _named(entry: Any, job_id: str) -> Any:
     return entry
 
 
-def parse_json(text: str | bytes) -> Any:
-    """Return a value out of JSON that may hold NaN and Infinity; raises ValueError."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        # orjson keeps to the standard; custom nodes do not, and Python's own writer lets them.
-        return _storable(json.loads(text, parse_constant=lambda _: None))
-
-
-def _storable(value: Any) -> Any:
-    """Return it without what neither our database nor our own answers could carry."""
-    if isinstance(value, str):
-        return _whole(value)
-    if isinstance(value, dict):
-        return {_whole(key): _storable(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_storable(entry) for entry in value]
-    if isinstance(value, float):
-        # 1e999 reads as infinity.
-        return value if value - value == 0 else None
-    if isinstance(value, int) and not _LEAST <= value <= _MOST:
-        return _storable(float(value)) if value.bit_length() < _FLOAT_BITS else None
-    return value
-
-
-def _whole(text: str) -> str:
-    # Half a pair of surrogates, where a node cut a text in the middle of a character.
-    return (
-        text
-        if text.isascii()
-        else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    )
-
-
 def parse_binary(data: bytes) -> Preview | None:
     """Return the preview: 4-byte event type, 4-byte image type, then the picture."""
     if len(data) < 8:
@@ -121,7 +83,7 @@ def parse_binary(data: bytes) -> Preview | None:
 def _with_metadata(data: bytes, length: int) -> Preview | None:
     # Newer cores: 4-byte event type, 4-byte length of a JSON, the JSON, then the picture.
     try:
-        metadata = parse_json(data[8 : 8 + length])
+        metadata = loose_json.parse(data[8 : 8 + length])
     except (ValueError, RecursionError):
         return None
     if not isinstance(metadata, dict):

@@ -11,8 +11,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from gateway import errors
-from gateway.comfy import events
+from gateway import errors, loose_json
 from gateway.comfy.nodes import listed
 from gateway.log import logger
 
@@ -124,7 +123,7 @@ class ModelFolders:
         async with self._places, self._session.get(url, timeout=_TIMEOUT) as response:
             if response.status >= 500:
                 raise ValueError(f"it answered {response.status}")
-            return events.parse_json(await response.read()) if response.status == 200 else None
+            return loose_json.parse(await response.read()) if response.status == 200 else None
 
 
 def _choices(entry: dict[str, Any]) -> Mapping[str, tuple[str, ...]]:
