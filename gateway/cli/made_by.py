@@ -39,7 +39,7 @@ def read(picture: Path) -> MadeBy:
         raise CommandFailed(
             f"{picture} does not tell what made it: it has no sidecar ({picture.name}.json), "
             "and no workflow is embedded in it.",
-            hint="PNG, WebP and JPEG files hold it unless a program wrote them anew.",
+            hint="What ComfyUI saves holds it unless a program wrote the file anew.",
         )
     name = job_id if isinstance(job_id, str) else None
     return MadeBy(name, None if workflow is None else unmarked(workflow, name))
@@ -56,17 +56,10 @@ def _sidecar(file: Path) -> dict[str, Any] | None:
 
 
 def _embedded(picture: Path) -> graph.Graph | None:
-    import pyvips
+    from gateway.media import embedded
 
-    from gateway.media import metadata
-
-    try:
-        text = metadata.read(pyvips.Image.new_from_file(str(picture))).get("prompt")
-        # Not orjson: ComfyUI writes NaN where a node gives one.
-        found = json.loads(text) if text else None
-    except (pyvips.Error, ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict):
+    found = embedded.workflow_in(picture)
+    if found is None or found.prompt is None:
         return None
     try:
         return graph.check_shape(
@@ -74,7 +67,7 @@ def _embedded(picture: Path) -> graph.Graph | None:
                 node_id: {key: node[key] for key in _NODE if key in node}
                 if isinstance(node, dict)
                 else node
-                for node_id, node in found.items()
+                for node_id, node in found.prompt.items()
             }
         )
     except errors.GatewayError:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.media import metadata, options, savers, sniff
+from gateway.media import embedded, metadata, options, savers, sniff
 from gateway.schemas import ConvertOutput
 
 #: Pictures converted at a time: each may hold some hundred megabytes of pixels.
@@ -106,7 +106,7 @@ def _written(
     image, warnings = _prepared(_opened(path, kind, form), form)
     late = b""
     if wish.keep_metadata:
-        late, lost = _with_metadata(image, form)
+        late, lost = _with_metadata(path, image, form)
         warnings += [f"{path.name}: the {key} is too large for the {form}." for key in lost]
     operation, arguments = savers.saver(wish)
     keep = "all" if wish.keep_metadata else "icc"
@@ -146,11 +146,11 @@ def _prepared(image: Any, form: str) -> tuple[Any, list[str]]:
     return image.copy(), warnings
 
 
-def _with_metadata(image: Any, form: str) -> tuple[bytes, list[str]]:
-    embedded = metadata.read(image)
-    if not embedded:
+def _with_metadata(path: Path, image: Any, form: str) -> tuple[bytes, list[str]]:
+    texts = embedded.texts_in(path)
+    if not texts:
         return b"", []
     if image.get_typeof("exif-data"):
         # It holds the same once more, or it is too long for libexif to copy unharmed.
         image.remove("exif-data")
-    return metadata.attach(image, embedded, form, _vips().GValue.gstr_type)
+    return metadata.attach(image, texts, form, _vips().GValue.gstr_type)
