@@ -19,17 +19,10 @@ from gateway.comfy.probe import Timings
 from gateway.comfy.snapshot import Snapshot
 from gateway.comfy.supervisor import Install, Supervisor
 from gateway.config import Settings
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 QUICK = Timings(start_interval_s=0.1, start_timeout_s=None, stall_s=60, probe_every_s=0.1)
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def can_connect(port: int) -> bool:

@@ -6,7 +6,6 @@ import asyncio
 import io
 import json
 import os
-import socket
 import struct
 import subprocess
 import sys
@@ -22,6 +21,8 @@ from typing import Any
 import aiohttp
 import pytest
 from PIL import Image
+
+from tests.ports import free_port
 
 STARTED_WITHIN_SECONDS = {"embedded": 20, "stock": 50}
 ANSWER_SECONDS = 20
@@ -59,12 +60,6 @@ def wait_until(fact: Callable[[], Any], seconds: float, what: str) -> Any:
             return found
         time.sleep(0.02)
     pytest.fail(f"not within {seconds} s: {what}")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def safetensors_bytes() -> bytes:

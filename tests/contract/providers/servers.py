@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[3]
 AZURITE = ROOT / ".venv/azurite/node_modules/azurite/dist/src/blob/main.js"
 #: Azurite's account is the same everywhere; its documentation names it.
@@ -53,7 +55,7 @@ class Servers:
         node = shutil.which("node")
         if node is None or not AZURITE.exists():
             pytest.skip("Azurite is missing: `bash run.sh test` installs it where npm is")
-        port = _free_port()
+        port = free_port()
         options = ["--blobPort", str(port), "--inMemoryPersistence", "--silent"]
         self._started(node, str(AZURITE), *options, "--disableTelemetry")
         _wait_for(port)
@@ -96,11 +98,6 @@ def _put(url: str, headers: dict[str, str]) -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=_PATIENCE_S):
         pass
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def _wait_for(port: int) -> None:
