@@ -1,0 +1,11 @@
+"""The format of the canvas: how it is read, and what the official frontend makes of it.
+
+definitions     node classes as the canvas shows them: their slots and widgets
+document        the file, taken apart into sheets of nodes and links
+nodes           a node with its slots and the values of its widgets
+frames          a subgraph as often as it is used
+resolution      where a link really begins
+primitives      nodes that write their value into the widgets of others
+wireless        links without a wire: SetNode and GetNode
+text            what is replaced in texts: dates, values of other nodes, {one|other}
+"""

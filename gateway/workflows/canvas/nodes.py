@@ -1,0 +1,231 @@
+"""A node with its slots and the values of its widgets, as the frontend has it once it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gateway.workflows.canvas.definitions import NOTHING, NodeShape, WidgetClass
+from gateway.workflows.canvas.document import BYPASSED, MUTED, SavedNode, Sheet, kind_of
+
+Kind = Literal["class", "subgraph", "virtual", "unknown"]
+
+#: Nodes of the canvas alone: they hold a note, bend a wire or switch others; none of them runs.
+VIRTUAL = frozenset(
+    (
+        "Note",
+        "MarkdownNote",
+        "Reroute",
+        "PrimitiveNode",
+        "SetNode",
+        "GetNode",
+        "easy setNode",
+        "easy getNode",
+        "Reroute (rgthree)",
+        "Label (rgthree)",
+        "Bookmark (rgthree)",
+        "Fast Actions Button (rgthree)",
+        "Fast Bypasser (rgthree)",
+        "Fast Groups Bypasser (rgthree)",
+        "Fast Groups Muter (rgthree)",
+        "Fast Muter (rgthree)",
+        "Mute / Bypass Relay (rgthree)",
+        "Mute / Bypass Repeater (rgthree)",
+        "Node Collector (rgthree)",
+        "Random Unmuter (rgthree)",
+    )
+)
+
+
+@dataclass(slots=True)
+class Slot:
+    """An input slot; `widget` is the widget whose value it replaces when something is linked."""
+
+    name: str
+    type: str
+    link: str | None = None
+    widget: str | None = None
+
+
+@dataclass(slots=True)
+class Widget:
+    """A widget and its value."""
+
+    name: str
+    value: Any
+    is_sent: bool = True
+    #: What its class says of it; None for one that a subgraph shows of an inner node.
+    shape: WidgetClass | None = None
+
+
+@dataclass(slots=True)
+class Node:
+    """A node of a sheet."""
+
+    id: str
+    type: str
+    kind: Kind
+    title: str
+    mode: int
+    slots: list[Slot]
+    outputs: list[str]
+    widgets: list[Widget] = field(default_factory=list)
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    saved: SavedNode | None = None
+    #: What a subgraph consists of.
+    sheet: Sheet | None = None
+
+    @property
+    def is_bypassed(self) -> bool:
+        """Whether what it is given goes on as what it gives."""
+        return self.mode == BYPASSED
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is part of the prompt."""
+        return self.kind in ("class", "unknown") and self.mode not in (MUTED, BYPASSED)
+
+    def widget(self, name: str | None) -> Widget | None:
+        """Return the widget of a name."""
+        return next((widget for widget in self.widgets if widget.name == name), None)
+
+
+def of_class(saved: SavedNode, shape: NodeShape) -> Node:
+    """Return a node of a class that ComfyUI has."""
+    return Node(
+        saved.id,
+        saved.type,
+        "class",
+        saved.title or shape.title,
+        saved.mode,
+        list(_slots(saved, shape)),
+        [*shape.outputs, *(kind_of(slot) for slot in saved.outputs[len(shape.outputs) :])],
+        list(_widgets(saved, shape)),
+        saved.properties,
+        saved,
+    )
+
+
+def as_saved(saved: SavedNode, kind: Kind) -> Node:
+    """Return a node of which nothing is known but what the file says."""
+    return Node(
+        saved.id,
+        saved.type,
+        kind,
+        saved.title or saved.type,
+        saved.mode,
+        [_slot(slot) for slot in saved.inputs],
+        [kind_of(slot) for slot in saved.outputs],
+        properties=saved.properties,
+        saved=saved,
+    )
+
+
+def of_subgraph(saved: SavedNode, sheet: Sheet) -> Node:
+    """Return a node that stands for a subgraph; its widgets are known once its sheet is."""
+    own = {str(slot.get("name")): slot for slot in saved.inputs}
+    slots = [Slot(port.name, port.type, _link(own.get(port.name, {}))) for port in sheet.inputs]
+    names = {port.name for port in sheet.inputs}
+    extra = [_slot(slot) for slot in saved.inputs if str(slot.get("name")) not in names]
+    return Node(
+        saved.id,
+        saved.type,
+        "subgraph",
+        saved.title or sheet.name,
+        saved.mode,
+        [*slots, *extra],
+        [port.type for port in sheet.outputs],
+        properties=saved.properties,
+        saved=saved,
+        sheet=sheet,
+    )
+
+
+def _slots(saved: SavedNode, shape: NodeShape) -> Iterator[Slot]:
+    """Yield those of the class, with the links of the file, and those that scripts added."""
+    own = {str(slot.get("name")): slot for slot in saved.inputs}
+    for slot in shape.slots:
+        yield Slot(slot.name, slot.type, _link(own.get(slot.name, {})), slot.widget)
+    names = {slot.name for slot in shape.slots}
+    for found in saved.inputs:
+        # A widget that its class has no longer cannot be linked to.
+        if str(found.get("name")) not in names and not found.get("widget"):
+            yield _slot(found)
+
+
+def _slot(found: Mapping[str, Any]) -> Slot:
+    widget = found.get("widget")
+    name = widget.get("name") if isinstance(widget, Mapping) else None
+    return Slot(str(found.get("name")), kind_of(found), _link(found), name)
+
+
+def _link(slot: Mapping[str, Any]) -> str | None:
+    link = slot.get("link")
+    return None if link is None else str(link)
+
+
+def _widgets(saved: SavedNode, shape: NodeShape) -> Iterator[Widget]:
+    values = saved_values(saved, shape)
+    for widget in shape.widgets:
+        value = values.pop(widget.name, NOTHING) if widget.is_saved else NOTHING
+        value = widget.default if value is NOTHING else value
+        yield Widget(widget.name, _held(widget, value), widget.is_sent, widget)
+    # By name, a file also has values of widgets that a script of the class adds.
+    for name, value in values.items() if isinstance(saved.values, Mapping) else ():
+        if value is None or isinstance(value, str | int | float):
+            yield Widget(str(name), value)
+
+
+def saved_values(saved: SavedNode, shape: NodeShape) -> dict[str, Any]:
+    """Return what the file has for each widget, by the widget's name."""
+    if isinstance(saved.values, Mapping):
+        return dict(saved.values)
+    values = _without_forced(shape, saved.values or [])
+    return {widget.name: value for widget, value in zip(shape.saved_widgets, values, strict=False)}
+
+
+def _without_forced(shape: NodeShape, values: list[Any]) -> list[Any]:
+    """Drop values of inputs that were widgets once, and are sockets now."""
+    names = {widget.name for widget in shape.widgets}
+    found = [one for one in shape.inputs if one.name in names or one.is_forced]
+    count = sum(2 if one.is_controlled else 1 for one in found)
+    if count != len(values) or not any(one.is_forced for one in found):
+        return values
+    # As the frontend does: by position, also where a control stands between.
+    forced = [one.is_forced for one in found] + [False] * (len(values) - len(found))
+    return [value for value, is_forced in zip(values, forced, strict=True) if not is_forced]
+
+
+def _held(widget: WidgetClass, value: Any) -> Any:
+    """Return what a widget makes of a value that it is given."""
+    if widget.is_text:
+        return text_of(value).replace("\r\n", "\n").replace("\r", "\n")
+    if widget.is_file:
+        return _file(value, widget.default)
+    return value
+
+
+def text_of(value: Any) -> str:
+    """Return a value as JavaScript writes it."""
+    if value is None or value is NOTHING:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, list):
+        return ",".join(text_of(one) for one in value)
+    return "[object Object]" if isinstance(value, Mapping) else str(value)
+
+
+def _file(value: Any, default: Any) -> Any:
+    """Return the name of a file, which older files of the canvas hold in parts."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    if isinstance(value, Mapping):
+        name, folder = text_of(value.get("filename")), text_of(value.get("subfolder"))
+        kind = value.get("type")
+        tail = f" [{kind}]" if kind and kind != "input" else ""
+        return f"{folder}/{name}{tail}" if folder else f"{name}{tail}"
+    return value or default

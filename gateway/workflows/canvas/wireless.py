@@ -1,0 +1,46 @@
+"""Links without a wire: what a GetNode gives is what the SetNode of its name was given."""
+
+from __future__ import annotations
+
+from gateway.workflows.canvas.frames import Frame, Level
+from gateway.workflows.canvas.nodes import Node
+
+_SETTERS = frozenset(("SetNode", "easy setNode"))
+_GETTERS = frozenset(("GetNode", "easy getNode"))
+
+
+class Setters:
+    """Finds the SetNode that a GetNode means: on its own sheet first, then on those around."""
+
+    def __init__(self) -> None:
+        self._by_level: dict[str, dict[str, Node]] = {}
+
+    def meant(self, frame: Frame, node: Node) -> tuple[Frame, Node] | None:
+        """Return the SetNode that a node stands for, and where; None for every other node."""
+        if node.type not in _GETTERS:
+            return None
+        name = _name(node)
+        within: Frame | None = frame
+        while within is not None:
+            if name is not None and (found := self._of(within.level).get(name)) is not None:
+                return within, found
+            within = within.around
+        return None
+
+    def _of(self, level: Level) -> dict[str, Node]:
+        if level.id not in self._by_level:
+            found: dict[str, Node] = {}
+            for node in level.nodes.values():
+                if node.type in _SETTERS and (name := _name(node)) is not None:
+                    found.setdefault(name, node)
+            self._by_level[level.id] = found
+        return self._by_level[level.id]
+
+
+def _name(node: Node) -> str | None:
+    values = node.saved.values if node.saved else None
+    if isinstance(values, list):
+        return str(values[0]) if values else None
+    if values:
+        return str(next(iter(values.values())))
+    return None
