@@ -14,7 +14,7 @@ import orjson
 
 from gateway import loose_json
 from gateway.media import sniff
-from gateway.media.containers import pictures
+from gateway.media.containers import boxes, documents, matroska, pictures, sounds
 from gateway.media.containers.source import COMMENT, KEYS, Broken, Source, Texts
 
 #: Bytes that are read of a file, or unpacked: no file makes us hold more.
@@ -24,6 +24,14 @@ _READERS: dict[sniff.MediaType, Callable[[Source], Texts]] = {
     sniff.PNG: pictures.png,
     sniff.WEBP: pictures.webp,
     sniff.JPEG: pictures.jpeg,
+    **dict.fromkeys((sniff.AVIF, sniff.HEIC), boxes.avif),
+    **dict.fromkeys((sniff.MP4, sniff.MOV, sniff.M4A), boxes.film),
+    **dict.fromkeys((sniff.WEBM, sniff.MKV), matroska.tags),
+    **dict.fromkeys((sniff.OGG, sniff.OPUS, sniff.OGV), sounds.ogg),
+    sniff.FLAC: sounds.flac,
+    sniff.MP3: sounds.mp3,
+    sniff.GLB: documents.glb,
+    sniff.SVG: documents.svg,
 }
 
 
@@ -86,13 +94,18 @@ def _held(file: BinaryIO, size: int) -> dict[str, Any]:
             key = name.lower()
             inside = _parsed(text) if key == COMMENT else {key: text}
             for each in KEYS:
-                if inside and each in inside:
+                if inside and _is_mapping(inside.get(each)):
                     held.setdefault(each, inside[each])
             if len(held) == len(KEYS):
                 break
     except (Broken, OSError, struct.error, zlib.error):
         pass
     return held
+
+
+def _is_mapping(value: Any) -> bool:
+    # Others put what was asked of the model under the same name.
+    return isinstance(value, dict) or (isinstance(value, str) and value.lstrip()[:1] == "{")
 
 
 def _parsed(value: Any) -> dict[str, Any] | None:

@@ -7,9 +7,10 @@ the comment of the user.
 
 from __future__ import annotations
 
+import codecs
 import struct
 
-from gateway.media.containers.source import COMMENT, KEYS, Texts, text_of
+from gateway.media.containers.source import COMMENT, KEYS, Source, Texts, text_of
 
 PREFIX = b"Exif\0\0"
 _TAGS = {"prompt": 0x0110, "workflow": 0x010F}
@@ -35,28 +36,31 @@ def written(texts: dict[str, str]) -> bytes:
     return b"MM\0*\0\0\0\x08" + struct.pack(">H", len(entries)) + table + b"\0\0\0\0" + tail
 
 
-def texts(block: bytes) -> Texts:
-    """Yield what an EXIF block holds of ComfyUI's; a block that makes no sense holds nothing."""
+def texts(block: bytes, source: Source) -> Texts:
+    """Yield what an EXIF block out of a file holds of ComfyUI's; what makes no sense, not."""
     block = block.removeprefix(PREFIX)
     order = {b"MM": ">", b"II": "<"}.get(block[:2])
     if order is None:
         return
     try:
         (at,) = struct.unpack_from(f"{order}I", block, 4)
-        yield from _directory(block, order, at, is_first=True)
+        yield from _directory(block, source, order, at)
     except struct.error:
         return
 
 
-def _directory(block: bytes, order: str, at: int, *, is_first: bool) -> Texts:
+def _directory(block: bytes, source: Source, order: str, at: int, inner: int = 1) -> Texts:
     (count,) = struct.unpack_from(f"{order}H", block, at)
     for index in range(min(count, _MOST_ENTRIES)):
+        source.step()
         tag, kind, length, place = struct.unpack_from(f"{order}HHII", block, at + 2 + 12 * index)
-        if tag == _SECOND_DIRECTORY and is_first:
-            yield from _directory(block, order, place, is_first=False)
+        if tag == _SECOND_DIRECTORY and inner:
+            yield from _directory(block, source, order, place, inner - 1)
         elif kind in _BYTES and length > 4:
             value = block[place : place + length]
-            yield from _named(_comment(value, order) if tag == _USER_COMMENT else text_of(value))
+            # Any number of entries may point to the same place.
+            source.spend(len(value))
+            yield from _named(_comment(value) if tag == _USER_COMMENT else text_of(value))
 
 
 def _named(text: str) -> Texts:
@@ -67,11 +71,12 @@ def _named(text: str) -> Texts:
         yield COMMENT, text
 
 
-def _comment(value: bytes, order: str) -> str:
+def _comment(value: bytes) -> str:
     charset, text = value[:_CHARSET_BYTES], value[_CHARSET_BYTES:]
     if not charset.startswith(b"UNICODE"):
         # Some leave the name of the characters away.
         return text_of(text if charset.strip(b"\0") in (b"", b"ASCII", b"JIS") else value)
-    # Many write it big-endian into a little-endian block; a JSON's first character tells.
-    is_big = text[:1] == b"\0" or (order == ">" and text[1:2] != b"\0")
-    return text.decode("utf-16-be" if is_big else "utf-16-le", "replace").partition("\0")[0]
+    # Many write it big-endian into a little-endian block: the first character tells.
+    is_marked = text[:2] in (codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)
+    order = "" if is_marked else "-be" if text[:1] == b"\0" else "-le"
+    return text.decode(f"utf-16{order}", "replace").partition("\0")[0]

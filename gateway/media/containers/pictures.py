@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-
 from gateway.media.containers import exif
 from gateway.media.containers.source import Broken, Source, Texts, is_wanted, text_of
 
@@ -19,7 +17,6 @@ def png(source: Source) -> Texts:
     """Yield the texts of a PNG; `comf` is where ComfyUI puts them in an animated one."""
     at = 8
     while at + 8 <= source.size:
-        source.step()
         length, name = source.unpack(">I4s", at)
         if name == b"IEND":
             return
@@ -30,7 +27,7 @@ def png(source: Source) -> Texts:
                 value = source.read(at + 8, length)[len(keyword) + 1 :]
                 yield key, text_of(_UNPACKED[name](value, source))
         elif name == b"eXIf":
-            yield from exif.texts(source.read(at + 8, length))
+            yield from exif.texts(source.read(at + 8, length), source)
         at += 12 + length
 
 
@@ -39,7 +36,7 @@ def _plain(value: bytes, _: Source) -> bytes:
 
 
 def _compressed(value: bytes, source: Source) -> bytes:
-    return _inflated(value[1:], source)
+    return source.inflated(value[1:])
 
 
 def _international(value: bytes, source: Source) -> bytes:
@@ -48,17 +45,7 @@ def _international(value: bytes, source: Source) -> bytes:
     parts = value[2:].split(b"\0", 2)
     if len(parts) < 3:
         raise Broken
-    return _inflated(parts[2], source) if is_compressed else parts[2]
-
-
-def _inflated(data: bytes, source: Source) -> bytes:
-    unpacking = zlib.decompressobj()
-    # With 0 there would be no limit.
-    found = unpacking.decompress(data, max(source.left, 1))
-    source.spend(len(found))
-    if not unpacking.eof:
-        raise Broken
-    return found
+    return source.inflated(parts[2]) if is_compressed else parts[2]
 
 
 _UNPACKED = {b"tEXt": _plain, b"comf": _plain, b"zTXt": _compressed, b"iTXt": _international}
@@ -68,10 +55,9 @@ def webp(source: Source) -> Texts:
     """Yield the texts in the EXIF of a WebP."""
     at = 12
     while at + 8 <= source.size:
-        source.step()
         name, length = source.unpack("<4sI", at)
         if name == b"EXIF":
-            yield from exif.texts(source.peek(at + 8, length))
+            yield from exif.texts(source.peek(at + 8, length), source)
         at += 8 + length + length % 2
 
 
@@ -79,7 +65,6 @@ def jpeg(source: Source) -> Texts:
     """Yield the texts in the EXIF of a JPEG."""
     at = 2
     while at + 4 <= source.size:
-        source.step()
         mark, code = source.unpack(">BB", at)
         if mark != 0xFF or code == _START_OF_SCAN:
             return
@@ -90,5 +75,5 @@ def jpeg(source: Source) -> Texts:
         if code == _APP1:
             block = source.read(at + 4, length - 2)
             if block.startswith(exif.PREFIX):
-                yield from exif.texts(block)
+                yield from exif.texts(block, source)
         at += 2 + length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -14,8 +15,10 @@ KEYS = ("prompt", "workflow")
 #: Where savers put both as one JSON: {prompt, workflow}.
 COMMENT = "comment"
 
-#: Pieces looked at; a PNG of a gigabyte has some 130,000, most have fewer than a hundred.
+#: Pieces looked at; a PNG of a gigabyte has some 130,000, most files fewer than a hundred.
 _MOST_STEPS = 200_000
+#: What is packed may claim a thousand times its size.
+_MOST_UNPACKED_BYTES = 16 << 20
 
 
 class Broken(Exception):
@@ -48,6 +51,7 @@ class Source:
         """Return the bytes there; raises Broken, OSError."""
         if at < 0 or count < 0 or at + count > self.size:
             raise Broken
+        self.step()
         self.spend(count)
         self._file.seek(at)
         found = self._file.read(count)
@@ -58,6 +62,15 @@ class Source:
     def peek(self, at: int, count: int) -> bytes:
         """Return as many of the bytes there as exist; raises Broken, OSError."""
         return self.read(at, max(0, min(count, self.size - at)))
+
+    def inflated(self, data: bytes) -> bytes:
+        """Return what zlib packed; raises Broken, zlib.error."""
+        unpacking = zlib.decompressobj()
+        found = unpacking.decompress(data, _MOST_UNPACKED_BYTES)
+        self.spend(len(found))
+        if not unpacking.eof:
+            raise Broken
+        return found
 
     def unpack(self, form: str, at: int) -> tuple[Any, ...]:
         """Return the numbers there; raises Broken, OSError."""
