@@ -35,7 +35,9 @@ class Refused(CommandFailed):
 def _hint(status: int, body: dict[str, Any]) -> str | None:
     if status == 401 and not body.get("hint"):
         return "Give the key with --key, or in GATEWAY_API_KEY."
-    several = parameters_hint(body.get("errors"))
+    several = parameters_hint(body.get("errors")) or "\n      ".join(
+        canvas_nodes(body.get("nodes"))
+    )
     hint: str | None = body.get("hint")
     return several or hint or node_hint(body.get("node_errors"))
 
@@ -59,6 +61,17 @@ def node_hint(node_errors: dict[str, Any] | None) -> str | None:
         for error in entry.get("errors", ())
     ]
     return "\n      ".join(found) or None
+
+
+def canvas_nodes(nodes: Any) -> list[str]:
+    """Return why which nodes of the canvas cannot be converted, a sentence each."""
+    return [_canvas_node(node) for node in nodes or () if isinstance(node, dict)]
+
+
+def _canvas_node(node: dict[str, Any]) -> str:
+    title = f" {node['title']!r}" if node.get("title") else ""
+    custom = f" of the custom node {node['custom_node']}" if node.get("custom_node") else ""
+    return f"node {node.get('id')}{title} ({node.get('class_type')}){custom}: {node.get('message')}"
 
 
 class Unreached(CommandFailed):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import graph
-from gateway.cli import picture, presets, workflow_file
+from gateway.cli import conversion, file_edits, picture, presets, workflow_file
 from gateway.cli.client import Client
 from gateway.cli.failure import CommandFailed
 from gateway.cli.flags import OPTIONS, Flags
@@ -20,11 +20,11 @@ Edits = dict[tuple[str, str], Any]
 
 async def of(client: Client, path: Path, flags: Flags) -> Order:
     """Return the request that runs a file; raises CommandFailed for flags that have no place."""
-    file = workflow_file.read(path)
+    file = await conversion.by_gateway(client, workflow_file.held(path))
     fields = {**file.fields, **flags.fields}
-    given, notes = workflow_file.edits_of(file.workflow, flags.values)
+    given, notes = file_edits.edits_of(file.workflow, flags.values)
     edits: Edits = {**settings_edits(file.workflow, flags.settings), **given}
-    places = workflow_file.image_places(file.workflow, flags.images, "--input-image")
+    places = file_edits.image_places(file.workflow, flags.images, "--input-image")
     for place, source in places.items():
         edits[place] = await picture.content(source, flags.frame)
     edits, fields = await _with_preset(client, file.workflow, edits, fields)
@@ -38,7 +38,7 @@ async def of(client: Client, path: Path, flags: Flags) -> Order:
             **{f"{node}.{name}": value for (node, name), value in given.items()},
         },
         changes=changes.told(file.workflow, edited),
-        notes=notes,
+        notes=[*file.notes, *notes],
     )
 
 

@@ -17,7 +17,8 @@ _LORA = re.compile(
     rf"(?P<file>.+?)(?::(?P<strength>{_NUMBER})(?::(?P<clip>{_NUMBER}))?(?:@(?P<target>[^@:]+))?)?"
 )
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-
+#: How the names of files end that hold a workflow, and the names of workflows do not.
+_MEDIA = (".png", ".webp", ".jpg", ".jpeg", ".flac", ".mp4")
 
 #: What a sampler is told -> the option that says it.
 OPTIONS = {
@@ -77,9 +78,14 @@ def seed(text: str) -> int:
 
 def is_file(source: str) -> bool:
     """Whether `--workflow` means a file: people/portrait may also be a name."""
-    if source.endswith(".json") or source.startswith(("/", "./", "../", "~")):
+    if source.lower().endswith((".json", *_MEDIA)) or source.startswith(("/", "./", "../", "~")):
         return True
     return "/" in source and Path(source).is_file()
+
+
+def is_media(path: Path) -> bool:
+    """Whether a file is called as pictures, sounds and films are."""
+    return path.suffix.lower() in _MEDIA
 
 
 def file(source: str) -> Path:

@@ -46,6 +46,9 @@ async def of_file(client: Client, path: Path, flags: Flags) -> Order | None:
     The graph is built here, of the file as it is here: the gateway need not know it.
     Raises CommandFailed, PresetRefused.
     """
+    if flagging.is_media(path):
+        # The manifest beside portrait.png is that of portrait.json.
+        return None
     if not any(path.with_suffix(suffix).is_file() for suffix in (".yaml", ".yml")):
         return None
     from gateway.workflows import build, json_schema

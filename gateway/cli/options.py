@@ -38,6 +38,17 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Print the final graph, and run nothing.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+ObjectInfoOption = Annotated[
+    str | None,
+    typer.Option(
+        "--object-info",
+        metavar="FILE|URL",
+        help="ComfyUI's /object_info; asked of ComfyUI itself by default.",
+    ),
+]
 WorkflowArgument = Annotated[
-    Path, typer.Argument(metavar="WORKFLOW.JSON", help='A graph in API format, or {"prompt": it}.')
+    Path,
+    typer.Argument(
+        metavar="WORKFLOW", help='JSON in either format, {"prompt": it}, or a picture with one.'
+    ),
 ]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.cli import workflow_file
+from gateway.cli import file_edits
 from gateway.cli.failure import CommandFailed
 from gateway.cli.flags import OPTIONS, Flags
 
@@ -111,7 +111,7 @@ def _value(asked: Asked, text: str) -> Any:
     chosen = [choice for choice in asked.choices if str(choice) == text]
     if chosen:
         return chosen[0]
-    return workflow_file.value(text, None if asked.kind in _JSON else "")
+    return file_edits.value(text, None if asked.kind in _JSON else "")
 
 
 def _hint(known: Collection[str]) -> str:

@@ -132,12 +132,12 @@ def _of_job(wanted: Wanted, job_id: str) -> Order:
 
 def _of_graph(wanted: Wanted, workflow: Any) -> Order:
     from gateway import graph
-    from gateway.cli import file_order, workflow_file
+    from gateway.cli import file_edits, file_order
     from gateway.workflows import changes
 
     settings = {name: value for name, value in wanted.overrides.items() if name in OPTIONS}
     others = [text for text in wanted.values if text.partition("=")[0] not in OPTIONS]
-    written, notes = workflow_file.edits_of(workflow, others)
+    written, notes = file_edits.edits_of(workflow, others)
     edits = {**file_order.settings_edits(workflow, settings), **written}
     edited = graph.with_inputs(workflow, edits)
     told = changes.told(workflow, edited)

@@ -32,7 +32,7 @@ async def once(data: bytes) -> AsyncIterator[bytes]:
 
 async def write(file: Path, chunks: AsyncIterator[bytes]) -> None:
     """Write a file, its folders too; who looks at it sees the old one or the new one, whole."""
-    part = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.part")
+    part = _beside(file)
     try:
         with await asyncio.to_thread(_create, part) as target:
             async for chunk in chunks:
@@ -46,6 +46,25 @@ async def write(file: Path, chunks: AsyncIterator[bytes]) -> None:
         # Where no file could be made, none can be removed, and the reason was told above.
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def write_whole(file: Path, data: bytes) -> None:
+    """Write a file in one go, where nothing else waits; raises CommandFailed."""
+    part = _beside(file)
+    try:
+        with part.open("wb") as target:
+            target.write(data)
+        part.replace(file)
+    except OSError as failure:
+        raise CommandFailed(f"{file}: {failure.strerror}.") from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def _beside(file: Path) -> Path:
+    # Cut, so that it is no longer than a name may be where the file's own is not.
+    return file.with_name(f".{file.name[:40]}.{uuid.uuid4().hex[:8]}.part")
 
 
 def _create(part: Path) -> Any:

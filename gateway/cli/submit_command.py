@@ -9,22 +9,27 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import workflow_file
+from gateway.cli import file_edits, workflow_file
 from gateway.cli.client import DEFAULT_URL, Address, Client
 from gateway.cli.failure import CommandFailed
 from gateway.cli.options import KeyOption, PreviewOption, UrlOption, WorkflowArgument
 from gateway.cli.submit import Submission
 from gateway.cli.watch import Watch, Wishes, failure
+from gateway.cli.workflow_file import Held
 
 
 @dataclass(frozen=True)
-class _Order:
+class _Wanted:
     """What is submitted, and what is done with what comes of it."""
 
-    body: dict[str, Any]
+    held: Held
+    #: `--set` and `--image`, as written.
+    values: list[str]
+    images: list[str]
+    #: Fields of the request.
+    fields: dict[str, Any]
     folder: Path
     preview: Path | None
-    notes: list[str]
 
 
 def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command
@@ -60,17 +65,12 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command
     """Run a workflow and save what it makes; Ctrl-C cancels it."""
     is_async = is_async or webhook is not None
     _check(is_async=is_async, follow=follow, preview=preview)
-    file = workflow_file.read(workflow)
-    graph, notes = workflow_file.with_values(file.workflow, values or [])
     given = {"webhook_v2": webhook, "priority": priority}
-    body = {
-        **file.fields,
-        **{name: value for name, value in given.items() if value is not None},
-        "prompt": workflow_file.with_images(graph, image or []),
-    }
-    order = _Order(body, folder, preview, notes)
+    fields = {name: value for name, value in given.items() if value is not None}
+    held = workflow_file.held(workflow)
+    wanted = _Wanted(held, values or [], image or [], fields, folder, preview)
     run = _followed if follow else _sent if is_async else _awaited
-    asyncio.run(run(Address(url, key), order))
+    asyncio.run(run(Address(url, key), wanted))
 
 
 def _check(*, is_async: bool, follow: bool, preview: Path | None) -> None:
@@ -83,35 +83,45 @@ def _check(*, is_async: bool, follow: bool, preview: Path | None) -> None:
         raise CommandFailed("--preview needs a job that is followed.", hint="Add --async --follow.")
 
 
-async def _sent(address: Address, order: _Order) -> None:
+async def _submission(client: Client, wanted: _Wanted) -> Submission:
+    """Return what is sent, of a graph that the gateway made of it where it is none yet."""
+    from gateway.cli import conversion, screen
+
+    file = await conversion.by_gateway(client, wanted.held)
+    graph, notes = file_edits.with_values(file.workflow, wanted.values)
+    graph = file_edits.with_images(graph, wanted.images)
+    screen.show_notes([*file.notes, *notes])
+    return Submission(client, {**file.fields, **wanted.fields, "prompt": graph})
+
+
+async def _sent(address: Address, wanted: _Wanted) -> None:
     from gateway.cli import screen
 
-    screen.show_notes(order.notes)
     async with Client.open(address) as client:
-        screen.show_lines([await Submission(client, order.body).send()])
+        submission = await _submission(client, wanted)
+        screen.show_lines([await submission.send()])
 
 
-async def _awaited(address: Address, order: _Order) -> None:
-    from gateway.cli import job_screen, screen
+async def _awaited(address: Address, wanted: _Wanted) -> None:
+    from gateway.cli import job_screen
 
-    screen.show_notes(order.notes)
-    with job_screen.waiting() as watch:
-        async with Client.open(address) as client:
-            job, files = await Submission(client, order.body).run(order.folder, watch)
+    async with Client.open(address) as client:
+        submission = await _submission(client, wanted)
+        with job_screen.waiting() as watch:
+            job, files = await submission.run(wanted.folder, watch)
     _show(job, files)
 
 
-async def _followed(address: Address, order: _Order) -> None:
+async def _followed(address: Address, wanted: _Wanted) -> None:
     from gateway.cli import job_screen, screen
 
-    screen.show_notes(order.notes)
     async with Client.open(address) as client:
-        submission = Submission(client, order.body)
+        submission = await _submission(client, wanted)
         job_id = await submission.send()
         screen.show_notes([f"job {job_id}"])
         try:
             with job_screen.following() as shown:
-                watch = Watch(client, shown, Wishes(outputs=False, preview=order.preview))
+                watch = Watch(client, shown, Wishes(outputs=False, preview=wanted.preview))
                 job = await watch.run(job_id, is_known=True)
         except (asyncio.CancelledError, CommandFailed):
             where = "" if address.url == DEFAULT_URL else f" --url {address.url}"
@@ -119,7 +129,7 @@ async def _followed(address: Address, order: _Order) -> None:
             raise
         if (failed := failure(job)) is not None:
             raise failed
-        files = await submission.collect(job, order.folder)
+        files = await submission.collect(job, wanted.folder)
     _show(job, files)
 
 

@@ -11,7 +11,7 @@ import typer
 from gateway.cli import workflows as asking
 from gateway.cli.client import DEFAULT_URL, Address, Client
 from gateway.cli.failure import CommandFailed
-from gateway.cli.options import PLAIN, KeyOption, UrlOption
+from gateway.cli.options import PLAIN, KeyOption, ObjectInfoOption, UrlOption, WorkflowArgument
 
 workflows_app = typer.Typer(
     help="Show the named workflows, check their files, or begin one.", no_args_is_help=True, **PLAIN
@@ -74,17 +74,20 @@ def workflows_check(
 
 @workflows_app.command("new")
 def workflows_new(
-    file: Annotated[Path, typer.Argument(metavar="WORKFLOW.JSON", help="In API format.")],
+    file: WorkflowArgument,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where it is written.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also over a file that is there.")] = False,
+    object_info: ObjectInfoOption = None,
 ) -> None:
     """Propose a manifest for a workflow: what in it is worth a parameter."""
-    from gateway.cli import screen, workflow_file
+    from gateway.cli import conversion, screen, workflow_file
     from gateway.workflows import proposal_text
 
-    text = proposal_text.manifest(workflow_file.read(file).workflow)
+    found = conversion.by_object_info(workflow_file.held(file), object_info)
+    screen.show_notes(found.notes)
+    text = proposal_text.manifest(found.workflow)
     if output is None:
         screen.show_text(text)
         return

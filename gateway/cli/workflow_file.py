@@ -1,20 +1,27 @@
-"""A workflow file, and the values that the command line puts into it."""
+"""A workflow file: a graph, a workflow of the canvas, or a picture that holds one of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import codecs
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import orjson
-import pybase64
-
-from gateway import graph
+from gateway import graph, loose_json
 from gateway.cli.failure import CommandFailed
+
+if TYPE_CHECKING:
+    from gateway.media.embedded import Found
 
 #: What describes a workflow in its own file; ComfyUI knows nothing of it.
 METADATA = "_workflow_metadata"
+
+_HEAD_BYTES = 4096
+#: As much as a gateway takes when nobody says otherwise (MAX_BODY_SIZE_MB).
+_MOST_BYTES = 100 << 20
+#: As much as a gateway can be told to take (MAX_JSON_DEPTH).
+_DEEPEST = 200
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,8 @@ class WorkflowFile:
 
     workflow: graph.Graph
     fields: dict[str, Any]
+    #: What there is to say about how the graph came out of the file.
+    notes: tuple[str, ...] = ()
 
     @property
     def body(self) -> dict[str, Any]:
@@ -30,125 +39,131 @@ class WorkflowFile:
         return {**self.fields, "prompt": self.workflow}
 
 
-def read(path: Path) -> WorkflowFile:
-    """Read a file that holds a bare graph or {"prompt": graph}."""
+@dataclass(frozen=True)
+class Held:
+    """What a file holds, in the format that it has there."""
+
+    source: str
+    content: dict[str, Any]
+    fields: dict[str, Any]
+    #: Whether it was found in a picture, a sound or a film.
+    is_embedded: bool = False
+
+    @property
+    def is_canvas(self) -> bool:
+        """Whether it must be converted, as the canvas saves it, before it is a graph."""
+        return graph.is_ui_format(self.content)
+
+    def file(self, workflow: Any = None, notes: Sequence[str] = ()) -> WorkflowFile:
+        """Return it with its graph, or with that which it was converted to.
+
+        Raises UiWorkflow, InvalidRequest, InvalidGraph for what is no graph.
+        """
+        found = self.content if workflow is None else workflow
+        return WorkflowFile(graph.check_shape(found), self.fields, tuple(notes))
+
+
+def held(path: Path) -> Held:
+    """Return what a file holds: JSON in either format, or a picture that ComfyUI made.
+
+    Raises CommandFailed for what holds no workflow.
+    """
     try:
-        found = orjson.loads(path.read_bytes())
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+            # Of a film only little is read, be it long; a pipe can be read but once.
+            if _is_media(head) and path.is_file():
+                from gateway.media import embedded
+
+                return _embedded(str(path), embedded.workflow_in(path))
+            return held_of(str(path), head + file.read(_MOST_BYTES + 1 - len(head)))
     except OSError as failure:
         raise CommandFailed(f"{path}: {failure.strerror}.") from None
-    except orjson.JSONDecodeError as failure:
-        raise CommandFailed(f"{path} is not JSON: {failure}.") from None
+
+
+def held_of(source: str, data: bytes) -> Held:
+    """Return what bytes hold that came from `source`; raises CommandFailed."""
+    if len(data) > _MOST_BYTES:
+        raise CommandFailed(f"{source} holds more than {_MOST_BYTES >> 20} MB: it is no workflow.")
+    if _is_media(data[:_HEAD_BYTES]):
+        from gateway.media import embedded
+
+        return _embedded(source, embedded.workflow_of(data))
+    return _of_json(source, data)
+
+
+def _is_media(head: bytes) -> bool:
+    if head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"["):
+        return False
+    from gateway.media import sniff
+
+    return sniff.kind_of(head) is not None
+
+
+def _of_json(source: str, data: bytes) -> Held:
+    try:
+        found = loose_json.parse(data)
+    except ValueError as failure:
+        raise CommandFailed(f"{source} is not JSON: {failure}.") from None
+    except RecursionError:
+        raise _too_deep(source) from None
     if not isinstance(found, dict):
         raise CommandFailed(
-            f"{path} holds no workflow.", hint="Export it with Workflow > Export (API)."
+            f"{source} holds no workflow.",
+            hint="Save it with Workflow > Save, or Workflow > Export (API).",
         )
+    if _is_deep(found):
+        raise _too_deep(source)
+    return _unwrapped(source, found)
+
+
+def _unwrapped(source: str, found: dict[str, Any]) -> Held:
+    """Return a bare workflow, or that of {"prompt": workflow, ..} with what is around it."""
     found.pop(METADATA, None)
-    wrapped = isinstance(found.get("prompt"), dict) and "class_type" not in found["prompt"]
-    fields = {key: value for key, value in found.items() if key != "prompt"} if wrapped else {}
-    workflow = found["prompt"] if wrapped else found
-    if wrapped:
-        workflow.pop(METADATA, None)
-    return WorkflowFile(graph.check_shape(workflow), fields)
-
-
-def with_values(workflow: graph.Graph, assignments: list[str]) -> tuple[graph.Graph, list[str]]:
-    """Return the graph with every NODE.INPUT=VALUE in it, and what looks like a slip."""
-    edits, notes = edits_of(workflow, assignments)
-    return graph.with_inputs(workflow, edits), notes
-
-
-def edits_of(
-    workflow: graph.Graph, assignments: Sequence[str]
-) -> tuple[dict[tuple[str, str], Any], list[str]]:
-    """Return what every NODE.INPUT=VALUE writes, and what looks like a slip."""
-    edits: dict[tuple[str, str], Any] = {}
-    notes = []
-    for assignment in assignments:
-        node_id, name, text = _parsed(workflow, assignment)
-        inputs = workflow[node_id].get("inputs", {})
-        if name not in inputs:
-            have = ", ".join(inputs) or "none"
-            notes.append(f"{_called(workflow, node_id)} has no input {name!r} yet; it has: {have}.")
-        edits[node_id, name] = value(text, inputs.get(name))
-    return edits, notes
-
-
-def _parsed(workflow: graph.Graph, assignment: str) -> tuple[str, str, str]:
-    place, equals, text = assignment.partition("=")
-    node_id, dot, name = place.rpartition(".")
-    if not (equals and dot and node_id and name):
-        raise CommandFailed(
-            f"--set {assignment!r} is not NODE.INPUT=VALUE.", hint="For example: --set 3.seed=42"
-        )
-    if node_id not in workflow:
-        listed = ", ".join(f"{key} ({node['class_type']})" for key, node in workflow.items())
-        raise CommandFailed(f"There is no node {node_id!r}.", hint=f"The nodes: {listed}.")
-    return node_id, name, text
-
-
-def value(text: str, current: Any) -> Any:
-    """Return what the text stands for: JSON, or the text itself, as the input has it now."""
-    try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
-    # A prompt that reads 42 is a text; "42" in quotes would be one anywhere.
-    return text if isinstance(current, str) and not isinstance(found, str) else found
-
-
-def with_images(workflow: graph.Graph, images: list[str]) -> graph.Graph:
-    """Return the graph with every FILE, URL or NODE=FILE in its media input."""
-    places = image_places(workflow, images, "--image")
-    return graph.with_inputs(
-        workflow, {place: _content(source) for place, source in places.items()}
+    wrapped = (
+        isinstance(found.get("prompt"), dict)
+        and "class_type" not in found["prompt"]
+        and not graph.is_ui_format(found)
     )
+    fields = {key: value for key, value in found.items() if key != "prompt"} if wrapped else {}
+    content = found["prompt"] if wrapped else found
+    if wrapped:
+        content.pop(METADATA, None)
+    return Held(source, content, fields)
 
 
-def image_places(
-    workflow: graph.Graph, images: Sequence[str], option: str
-) -> dict[tuple[str, str], str]:
-    """Return which input each FILE, URL or NODE=FILE is for; raises CommandFailed."""
-    inputs: dict[str, str] = {}
-    for ref in graph.media_refs(workflow):
-        inputs.setdefault(ref.node_id, ref.name)
-    places: dict[tuple[str, str], str] = {}
-    for image in images:
-        node_id, source = _target(workflow, inputs, image, option)
-        if (node_id, inputs[node_id]) in places:
-            raise CommandFailed(f"{_called(workflow, node_id)} was given two images.")
-        places[node_id, inputs[node_id]] = source
-    return places
-
-
-def _target(
-    workflow: graph.Graph, inputs: dict[str, str], image: str, option: str
-) -> tuple[str, str]:
-    node_id, equals, source = image.partition("=")
-    if equals and node_id in inputs:
-        return node_id, source
-    if equals and node_id in workflow:
-        raise CommandFailed(f"{_called(workflow, node_id)} takes no image.")
-    if not inputs:
+def _embedded(source: str, found: Found | None) -> Held:
+    """Return the graph that ran, or else the canvas."""
+    if found is None:
         raise CommandFailed(
-            "No node of the workflow takes an image.", hint="Add one, as LoadImage, and export it."
+            f"{source} holds no workflow.",
+            hint="PNG, WebP, JPEG, FLAC and MP4 files hold it as ComfyUI saves them, "
+            "unless a program wrote them anew.",
         )
-    if len(inputs) > 1:
-        called = ", ".join(_called(workflow, node_id) for node_id in inputs)
-        raise CommandFailed(
-            f"Several nodes take an image: {called}.",
-            hint=f"Say which: {option} {next(iter(inputs))}={image}",
-        )
-    return next(iter(inputs)), image
+    from gateway.cli import made_by
+
+    content = found.best
+    if _is_deep(content):
+        raise _too_deep(source)
+    if not graph.is_ui_format(content):
+        # What ran bears the marks of its job.
+        content = made_by.unmarked(graph.check_shape(content), None)
+    return Held(source, content, {}, is_embedded=True)
 
 
-def _content(source: str) -> str:
-    if graph.is_url(source):
-        return source
-    try:
-        return pybase64.b64encode_as_string(Path(source).read_bytes())
-    except OSError as failure:
-        raise CommandFailed(f"--image {source}: {failure.strerror}.") from None
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [child for one in level for child in _children(one)]
+        if not level:
+            return False
+    return True
 
 
-def _called(workflow: graph.Graph, node_id: str) -> str:
-    return f"node {node_id} ({workflow[node_id]['class_type']})"
+def _children(value: Any) -> Iterator[Any]:
+    found = value.values() if isinstance(value, dict) else value
+    return (child for child in found if isinstance(child, dict | list))
+
+
+def _too_deep(source: str) -> CommandFailed:
+    return CommandFailed(f"{source} nests deeper than {_DEEPEST} levels: it is no workflow.")

@@ -1,111 +1,131 @@
-"""What --set and --image do to a graph."""
+"""What files hold: JSON in either format, bare or with a request around it, or a picture."""
 
 from __future__ import annotations
 
-import base64
+import codecs
+import json
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway import errors
 from gateway.cli.failure import CommandFailed
-from gateway.cli.workflow_file import read, with_images, with_values
+from gateway.cli.workflow_file import held, held_of
+
+GRAPH = {"1": {"class_type": "A", "inputs": {"x": 1}}}
+CANVAS: dict[str, Any] = {"nodes": [{"id": 1, "type": "A"}], "links": []}
 
 
-def graph(**nodes: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {name: {"class_type": "LoadImage", "inputs": inputs} for name, inputs in nodes.items()}
+def png(**texts: Any) -> bytes:
+    """Return a picture as ComfyUI saves it."""
 
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
-class TestWithValues:
-    @pytest.mark.parametrize(
-        ("current", "text", "value"),
-        [
-            (1, "2", 2),
-            (1, "9007199254740993", 9007199254740993),
-            (1.0, "0.5", 0.5),
-            (True, "false", False),
-            (1, "euler", "euler"),
-            ("a cat", "42", "42"),
-            ("a cat", "true", "true"),
-            ("a cat", '"42"', "42"),
-            ("a cat", "a=b", "a=b"),
-            ("a cat", "", ""),
-            (["1", 0], '["2", 0]', ["2", 0]),
-        ],
+    held = b"".join(
+        chunk(b"tEXt", key.encode() + b"\0" + json.dumps(found).encode())
+        for key, found in texts.items()
     )
-    def test_a_value_is_json_unless_the_input_is_a_text(
-        self, current: Any, text: str, value: Any
-    ) -> None:
-        edited, notes = with_values(graph(a={"x": current}), [f"a.x={text}"])
-        assert (edited["a"]["inputs"]["x"], notes) == (value, [])
-
-    def test_a_node_id_may_hold_dots(self) -> None:
-        edited, _ = with_values({"5.1": {"class_type": "A", "inputs": {"x": 1}}}, ["5.1.x=2"])
-        assert edited["5.1"]["inputs"]["x"] == 2
-
-    def test_a_new_input_is_noted(self) -> None:
-        edited, notes = with_values(graph(a={"x": 1}), ["a.y=2"])
-        assert edited["a"]["inputs"] == {"x": 1, "y": 2}
-        assert notes == ["node a (LoadImage) has no input 'y' yet; it has: x."]
-
-    @pytest.mark.parametrize("assignment", ["", "a", "a.x", "x=1", ".x=1", "a.=1"])
-    def test_what_is_no_assignment(self, assignment: str) -> None:
-        with pytest.raises(CommandFailed, match=r"is not NODE\.INPUT=VALUE"):
-            with_values(graph(a={"x": 1}), [assignment])
-
-    def test_an_unknown_node_is_told_with_those_there_are(self) -> None:
-        with pytest.raises(CommandFailed) as raised:
-            with_values(graph(a={}, b={}), ["c.x=1"])
-        assert raised.value.hint == "The nodes: a (LoadImage), b (LoadImage)."
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(b"\0\0\0\0")) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + head + held + body
 
 
-class TestWithImages:
-    def test_a_file_becomes_base64(self, tmp_path: Path) -> None:
-        (tmp_path / "x.png").write_bytes(b"pixels")
-        edited = with_images(graph(a={"image": "old.png"}), [str(tmp_path / "x.png")])
-        assert base64.b64decode(edited["a"]["inputs"]["image"]) == b"pixels"
-
-    def test_a_url_stays(self) -> None:
-        url = "https://example.org/x.png?size=1"
-        assert with_images(graph(a={"image": ""}), [url])["a"]["inputs"]["image"] == url
-
-    def test_several_are_told_apart_by_node(self) -> None:
-        given = ["a=http://example.org/a", "b=http://example.org/b"]
-        edited = with_images(graph(a={"image": ""}, b={"audio": ""}), given)
-        assert edited["a"]["inputs"]["image"] == "http://example.org/a"
-        assert edited["b"]["inputs"]["audio"] == "http://example.org/b"
-
-    @pytest.mark.parametrize(
-        ("nodes", "image", "told"),
-        [
-            ({"a": {"image": ""}, "b": {"image": ""}}, "x.png", "node a .*, node b"),
-            ({"a": {"image": ["1", 0]}}, "x.png", "No node of the workflow takes an image"),
-            ({"a": {"image": ""}, "b": {}}, "b=x.png", "node b .* takes no image"),
-            ({"a": {"image": ""}}, "no such.png", "No such file"),
-        ],
-    )
-    def test_what_cannot_be_done(self, nodes: dict[str, Any], image: str, told: str) -> None:
-        with pytest.raises(CommandFailed, match=told):
-            with_images(graph(**nodes), [image])
-
-    def test_two_images_for_one_node(self) -> None:
-        with pytest.raises(CommandFailed, match="two images"):
-            with_images(graph(a={"image": ""}), ["http://example.org/a", "http://example.org/b"])
+def put(path: Path, found: Any) -> Path:
+    path.write_bytes(found if isinstance(found, bytes) else json.dumps(found).encode())
+    return path
 
 
-class TestRead:
+class TestJson:
     def test_the_fields_around_the_graph_are_kept(self, tmp_path: Path) -> None:
-        path = tmp_path / "w.json"
-        path.write_text('{"prompt": {"1": {"class_type": "A"}}, "priority": 3}')
-        found = read(path)
-        assert (found.workflow, found.fields) == ({"1": {"class_type": "A"}}, {"priority": 3})
+        found = held(put(tmp_path / "w.json", {"prompt": GRAPH, "priority": 3})).file()
+        assert (found.workflow, found.fields) == (GRAPH, {"priority": 3})
         assert found.body == {"priority": 3, "prompt": found.workflow}
 
     def test_a_node_may_be_called_prompt(self, tmp_path: Path) -> None:
-        path = tmp_path / "w.json"
-        path.write_text('{"prompt": {"class_type": "A", "inputs": {}}}')
-        assert list(read(path).workflow) == ["prompt"]
+        node = {"prompt": {"class_type": "A", "inputs": {}}}
+        assert held(put(tmp_path / "w.json", node)).file().workflow == node
+
+    @pytest.mark.parametrize(
+        ("whole", "fields"),
+        [(CANVAS, {}), ({"prompt": CANVAS, "priority": 3}, {"priority": 3})],
+    )
+    def test_a_workflow_of_the_canvas(self, tmp_path: Path, whole: Any, fields: Any) -> None:
+        found = held(put(tmp_path / "w.json", whole))
+        assert (found.is_canvas, found.content, found.fields) == (True, CANVAS, fields)
+        with pytest.raises(errors.UiWorkflow):
+            found.file()
+
+    @pytest.mark.parametrize(
+        "written",
+        [
+            codecs.BOM_UTF8 + json.dumps(GRAPH).encode(),
+            json.dumps(GRAPH).encode("utf-16"),
+            b'\n {"1": {"class_type": "A", "inputs": {"x": 1}, "is_changed": NaN}}',
+        ],
+        ids=["marked", "utf-16", "nan"],
+    )
+    def test_as_other_programs_write_it(self, tmp_path: Path, written: bytes) -> None:
+        found = held(put(tmp_path / "w.json", written)).file()
+        assert found.workflow["1"]["inputs"] == {"x": 1}
+
+    @pytest.mark.parametrize(
+        ("written", "told"),
+        [
+            (b"", "is not JSON"),
+            (b"{", "is not JSON"),
+            (b'{"nodes": [', "is not JSON"),
+            (b"\xff\xfe\x00", "is not JSON"),
+            (b"[]", "holds no workflow"),
+            (b"[" * 100_000, "nests deeper"),
+            (b"[" * 900 + b"]" * 900, "holds no workflow"),
+            (b'{"a":' * 900 + b"1" + b"}" * 900, "nests deeper"),
+            (b'{"1": {"class_type": "A", "inputs": ' + b"[" * 300 + b"]" * 300 + b"}}", "deeper"),
+        ],
+    )
+    def test_what_is_no_workflow(self, tmp_path: Path, written: bytes, told: str) -> None:
+        with pytest.raises(CommandFailed, match=told):
+            held(put(tmp_path / "w.json", written))
 
     def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
         with pytest.raises(CommandFailed, match=r"w\.json: No such file"):
-            read(tmp_path / "w.json")
+            held(tmp_path / "w.json")
+        with pytest.raises(CommandFailed, match="Is a directory"):
+            held(tmp_path)
+
+    def test_what_never_ends_is_refused(self) -> None:
+        with pytest.raises(CommandFailed, match="holds more than 100 MB"):
+            held(Path("/dev/zero"))
+
+
+class TestPictures:
+    def test_the_graph_that_ran_comes_first(self, tmp_path: Path) -> None:
+        found = held(put(tmp_path / "x.png", png(prompt=GRAPH, workflow=CANVAS)))
+        assert (found.is_embedded, found.is_canvas, found.content) == (True, False, GRAPH)
+
+    def test_else_the_canvas(self, tmp_path: Path) -> None:
+        found = held(put(tmp_path / "x.png", png(workflow=CANVAS)))
+        assert (found.is_embedded, found.is_canvas, found.content) == (True, True, CANVAS)
+
+    def test_what_it_is_is_told_by_its_bytes(self, tmp_path: Path) -> None:
+        assert held(put(tmp_path / "x.json", png(prompt=GRAPH))).content == GRAPH
+        assert held(put(tmp_path / "x.png", GRAPH)).content == GRAPH
+        assert held_of("http://x/y", png(prompt=GRAPH)).content == GRAPH
+
+    def test_the_marks_of_its_job_are_gone(self, tmp_path: Path) -> None:
+        job = "0f8fad5b-d9cb-469f-a165-70867728950e"
+        inputs = {"filename_prefix": f"{job}_cat", "comfy_gateway_job": job}
+        ran = {"1": {"class_type": "SaveImage", "inputs": inputs}}
+        found = held(put(tmp_path / "x.png", png(prompt=ran))).file()
+        assert found.workflow["1"]["inputs"] == {"filename_prefix": "cat"}
+
+    @pytest.mark.parametrize("whole", [png(), png(parameters="a cat"), png()[:20]])
+    def test_one_without_a_workflow(self, tmp_path: Path, whole: bytes) -> None:
+        with pytest.raises(CommandFailed, match="holds no workflow") as raised:
+            held(put(tmp_path / "x.png", whole))
+        assert "as ComfyUI saves them" in (raised.value.hint or "")

@@ -1,0 +1,33 @@
+"""`gateway check`: its options."""
+
+from __future__ import annotations
+
+import asyncio
+
+import typer
+
+from gateway.cli.options import ObjectInfoOption, WorkflowArgument
+
+
+def check(workflow: WorkflowArgument, object_info: ObjectInfoOption = None) -> None:
+    """Say what would make the gateway refuse a workflow, without running it."""
+    from gateway.cli import check as checking
+    from gateway.cli import conversion, screen, workflow_file
+    from gateway.cli import object_info as definitions
+
+    held = workflow_file.held(workflow)
+    if not held.is_canvas:
+        # What is no graph at all is told without asking anybody.
+        held.file()
+    info = asyncio.run(definitions.read(object_info))
+    try:
+        file = conversion.here(held, info)
+    except conversion.Unconverted as failure:
+        screen.show_lines([failure.message, *failure.nodes])
+        raise typer.Exit(1) from None
+    screen.show_notes([conversion.CONVERTED, *file.notes] if held.is_canvas else [])
+    found = checking.problems(file, info)
+    screen.show_lines([screen.told(problem) for problem in found])
+    if found:
+        raise typer.Exit(1)
+    screen.show_lines([f"{workflow}: {len(file.workflow)} nodes, nothing to change."])
