@@ -34,6 +34,7 @@ from gateway.jobs.waiters import Waiters
 from gateway.log import logger
 from gateway.lookahead import Lookahead
 from gateway.manifest import schema
+from gateway.media import embedded
 from gateway.media.inputs import Inputs
 from gateway.media.outputs import Folders
 from gateway.media.uploads import Uploads
@@ -62,6 +63,7 @@ from gateway.webhooks.signature import Signer
 from gateway.webhooks.system import Notifier, SystemEvents
 from gateway.worker import Worker
 from gateway.workflows.catalog import Catalog as Workflows
+from gateway.workflows.catalog import Conversion
 from gateway.workflows.python.scripts import Scripts
 
 #: Between "not ready" and the closed listener: balancers look every few seconds.
@@ -85,6 +87,7 @@ class Gateway:
     sidecars: Sidecars
     workflows: Workflows
     scripts: Scripts
+    reading: Conversion
     comfy: Comfy
     runner: Runner
     warmup: WarmUp
@@ -101,6 +104,7 @@ class Gateway:
         self.manifest = schema.load(settings)
         self.keyring = Keyring.load(settings.api_keys, settings.api_keys_file)
         self.vault = Vault()
+        self.nodes = Catalog()
         self.background = Background()
         self.is_draining = False
         self.shutdown = Shutdown()
@@ -154,8 +158,10 @@ class Gateway:
 
     async def _open_workflows(self, _: web.Application) -> AsyncIterator[None]:
         """Read the folder of named workflows before the first request, and follow it."""
-        async with Scripts.open() as self.scripts:
-            self.workflows = Workflows(self.settings.workflows, self.scripts, routes.is_taken)
+        folder = self.settings.workflows
+        self.reading = Conversion(lambda: self.nodes.definitions, embedded.workflow_of)
+        async with Scripts.open(definitions=self.reading.definitions) as self.scripts:
+            self.workflows = Workflows(folder, self.scripts, routes.is_taken, self.reading)
             await self.workflows.load(patience_s=2)
             async with self.shutdown.running(self.workflows.run()):
                 yield
@@ -186,12 +192,8 @@ class Gateway:
     async def _open_models(self, _: web.Application) -> AsyncIterator[None]:
         settings = self.settings
         downloader = Downloader(self.providers)
-        links = Links(
-            settings.models,
-            settings.cache,
-            model_paths.links(settings),
-            model_paths.searched(settings),
-        )
+        searched = model_paths.searched(settings)
+        links = Links(settings.models, settings.cache, model_paths.links(settings), searched)
         async with Cache.open(settings, downloader, self.providers, self.events.notify) as cache:
             self.library = Library(self.providers, cache, links, self.folders.paths)
             self.preparation = Preparation(self.inputs, self.library, settings.inputs)
@@ -207,7 +209,7 @@ class Gateway:
         self.comfy = Comfy(
             settings.comfy_url,
             session,
-            Catalog(),
+            self.nodes,
             stall_s=settings.execution_stall_s,
             on_hang=lambda reason: self.supervisor.restart(reason),  # noqa: PLW0108 - built later
         )
@@ -225,7 +227,9 @@ class Gateway:
         self.runner.narration, self.runner.sidecars = narration, self.sidecars
         self.comfy.on_status = narration.on_status
         named = NamedGraphs(self.workflows, self.scripts, self.inputs)
-        self.warmup = WarmUp(settings, self.fetcher, self.resolver, self.runner, named)
+        self.warmup = WarmUp(
+            settings, self.fetcher, self.resolver, self.runner, named, self.reading
+        )
         self.comfy.on_leftovers = lambda files: recovery.cleaning(
             self.background.spawn(self.runner.discard_leftovers(files))
         )
@@ -275,13 +279,8 @@ class Gateway:
             self.store, self.runner, self.lookahead.ready, self.gpu_lost, settings.max_attempts
         )
         self.worker = Worker(self.store, self.comfy, self, self.lookahead, settlement, depth)
-        janitor = Janitor(
-            self.store,
-            self.waiters,
-            self.inputs,
-            self.runner.discard,
-            Lifetimes.of(settings),
-        )
+        lifetimes = Lifetimes.of(settings)
+        janitor = Janitor(self.store, self.waiters, self.inputs, self.runner.discard, lifetimes)
         app[PARTS] = self._parts()
         async with contextlib.AsyncExitStack() as stack:
             changes = self.store.watch()
@@ -348,6 +347,7 @@ class Gateway:
 
     async def _warm_up(self) -> None:
         await self.comfy.connect()
+        await self.workflows.convert_anew()
         await self.sidecars.connected(Calls(self.settings.comfy_url, self.session))
         # The ComfyUI that ran them is gone: this one could not have its port else.
         await self.runner.discard_cut_off(self.store.cut_off)

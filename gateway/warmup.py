@@ -16,7 +16,8 @@ from gateway.models.resolver import Resolver
 from gateway.runner import Runner
 from gateway.storage.fetcher import Fetcher
 from gateway.workflows import build, seeds
-from gateway.workflows.catalog import Catalog
+from gateway.workflows.catalog import Catalog, Conversion
+from gateway.workflows.files.conversion import converted
 from gateway.workflows.python.scripts import Scripts
 from gateway.workflows.workflow import Workflow
 
@@ -35,12 +36,14 @@ class WarmUp:
         resolver: Resolver,
         runner: Runner,
         named: NamedGraphs,
+        reading: Conversion,
     ) -> None:
         self._settings = settings
         self._fetcher = fetcher
         self._resolver = resolver
         self._runner = runner
         self._named = named
+        self._reading = reading
 
     async def run(self) -> None:
         """Read it and run it; raises what is wrong with it."""
@@ -54,10 +57,12 @@ class WarmUp:
     async def _workflow(self) -> graph.Graph | None:
         settings = self._settings
         if settings.warmup_prompt_file is not None:
-            return _parsed(await asyncio.to_thread(settings.warmup_prompt_file.read_bytes))
+            raw = await asyncio.to_thread(settings.warmup_prompt_file.read_bytes)
+            return await asyncio.to_thread(_parsed, raw, self._reading)
         if settings.warmup_prompt_url is not None:
             url = settings.warmup_prompt_url
-            return _parsed(await self._fetcher.read(url, limit_bytes=_LARGEST_BYTES))
+            raw = await self._fetcher.read(url, limit_bytes=_LARGEST_BYTES)
+            return await asyncio.to_thread(_parsed, raw, self._reading)
         if settings.warmup_workflow is not None:
             return await self._named.graph_of(settings.warmup_workflow)
         return None
@@ -106,12 +111,18 @@ def _plain_picture() -> bytes:
     return picture
 
 
-def _parsed(raw: bytes) -> graph.Graph:
-    try:
-        found = orjson.loads(raw)
-    except orjson.JSONDecodeError as failure:
-        raise errors.InvalidJson(f"The warm-up prompt is not JSON: {failure}.") from None
+def _parsed(raw: bytes, reading: Conversion) -> graph.Graph:
+    inside = reading.embedded(raw)
+    if inside is not None:
+        found: Any = inside.best
+    else:
+        try:
+            found = orjson.loads(raw)
+        except orjson.JSONDecodeError as failure:
+            raise errors.InvalidJson(f"The warm-up prompt is not JSON: {failure}.") from None
     workflow = found.get("prompt", found) if isinstance(found, dict) else found
     if not isinstance(workflow, dict):
-        raise errors.InvalidRequest("The warm-up prompt is not a workflow in API format.")
+        raise errors.InvalidRequest("The warm-up prompt is not a workflow.")
+    if graph.is_ui_format(workflow):
+        return converted(workflow, reading.definitions()).graph
     return graph.check_shape(workflow)

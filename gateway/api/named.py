@@ -33,7 +33,7 @@ async def post_workflow(request: web.Request) -> web.StreamResponse:
     name = request.match_info["name"]
     try:
         workflow = request.app[PARTS].workflows.get(name)
-    except (errors.WorkflowNotFound, errors.WorkflowBroken) as failure:
+    except (errors.WorkflowNotFound, errors.WorkflowBroken, errors.NotReady) as failure:
         return await _answer_retry(request, name, failure)
     return await answer(request, workflow)
 

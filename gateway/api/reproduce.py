@@ -92,7 +92,7 @@ def _source(parts: Parts, job: Job) -> Workflow | None:
     name = job.request.get("workflow")
     try:
         return parts.workflows.get(name) if isinstance(name, str) else None
-    except (errors.WorkflowNotFound, errors.WorkflowBroken):
+    except (errors.WorkflowNotFound, errors.WorkflowBroken, errors.NotReady):
         return None
 
 

@@ -32,7 +32,7 @@ async def post_generate(request: web.Request) -> web.StreamResponse:
     named_in, _ = parse(GenerateRequest, received.body, strict=False)
     try:
         workflow = parts.workflows.get(named_in.workflow_id)
-    except (errors.WorkflowNotFound, errors.WorkflowBroken) as failure:
+    except (errors.WorkflowNotFound, errors.WorkflowBroken, errors.NotReady) as failure:
         wanted = asked.asked(received, named_in, [], named.draw_nothing)
         return await named.retried(request, wanted, failure, _begun)
     # First, since it says more than that a field is unknown.

@@ -39,11 +39,15 @@ class WorkflowAnswer(BaseModel):
     available: bool | None = Field(
         None, description="Whether ComfyUI has what it needs; null before the first ready."
     )
+    waits_for: str | None = Field(
+        None, description="Why a workflow in the format of the canvas is not in service yet."
+    )
     missing_nodes: list[str]
     missing_models: list[MissingModel]
     mistakes: list[MistakeAnswer] = Field(
         description="With these, the last good version stays in service."
     )
+    warnings: list[str] = Field(description="Of its conversion from the format of the canvas.")
 
 
 class WorkflowList(BaseModel):

@@ -14,7 +14,7 @@ from gateway.api.parts import PARTS, Parts
 from gateway.comfy import presence
 from gateway.comfy.nodes import Catalog
 from gateway.workflows import json_schema, values
-from gateway.workflows.catalog import Entry
+from gateway.workflows.catalog import WAITS, Entry
 from gateway.workflows.workflow import Workflow
 
 
@@ -54,11 +54,14 @@ def _described(entry: Entry, catalog: Catalog) -> dict[str, Any]:
         found["available"] = not lacks if catalog.is_known else None
     if not catalog.is_known:
         lacks = presence.Missing()
+    if entry.waits:
+        found["waits_for"] = WAITS
     return {
         **found,
         "missing_nodes": lacks.nodes,
         "missing_models": lacks.models,
         "mistakes": mistakes,
+        "warnings": entry.workflow.warnings if entry.workflow is not None else (),
     }
 
 

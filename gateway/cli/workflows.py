@@ -37,6 +37,8 @@ def standing(workflow: Mapping[str, Any]) -> str:
     """Return whether it runs, in a word or two."""
     if workflow.get("mistakes"):
         return "has mistakes"
+    if workflow.get("waits_for"):
+        return "not yet"
     if workflow.get("missing_nodes"):
         return "nodes missing"
     if workflow.get("missing_models"):
@@ -47,16 +49,19 @@ def standing(workflow: Mapping[str, Any]) -> str:
 
 
 def problems(workflow: Mapping[str, Any]) -> list[str]:
-    """Return what keeps a workflow from running, a sentence each."""
+    """Return what keeps a workflow from running, and warnings of it, a sentence each."""
     told = [
         f"{wrong['file']}:{wrong['line']}:{wrong['column']}: {wrong['message']}"
         for wrong in workflow.get("mistakes") or ()
     ]
     told += [f"{workflow['name']}: {sentence}" for sentence in _missing(workflow)]
+    told += [f"{workflow['name']}: {sentence}" for sentence in workflow.get("warnings") or ()]
     return told
 
 
 def _missing(workflow: Mapping[str, Any]) -> Iterator[str]:
+    if waits_for := workflow.get("waits_for"):
+        yield waits_for
     if nodes := workflow.get("missing_nodes"):
         yield f"ComfyUI has no node {', '.join(nodes)}."
     models = [f"{one['folder']}/{one['name']}" for one in workflow.get("missing_models") or ()]

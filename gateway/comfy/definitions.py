@@ -33,6 +33,15 @@ class Definitions(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._packed)
 
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Definitions):
+            # Without unpacking them: this is asked at every start of ComfyUI.
+            return self._packed == other._packed
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._packed))
+
 
 def packed(entry: Mapping[str, Any]) -> bytes:
     """Return a class of `/object_info` in few bytes."""

@@ -10,11 +10,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from gateway import errors, metrics
 from gateway.log import logger
 from gateway.workflows.files import python_file, watching
 from gateway.workflows.files.assembly import Candidate
+from gateway.workflows.files.conversion import Conversion
 from gateway.workflows.files.mistakes import Mistake
 from gateway.workflows.files.python_file import Scripts
 from gateway.workflows.files.service import Entry, Service, settle
@@ -23,9 +25,16 @@ from gateway.workflows.loras.injection import Lora
 from gateway.workflows.sampling.presets import Preset
 from gateway.workflows.workflow import Workflow
 
-__all__ = ["Catalog", "Entry", "Mistake"]
+__all__ = ["WAITS", "Catalog", "Conversion", "Entry", "Mistake"]
 
+#: What a workflow in the format of the canvas waits for, before ComfyUI is known.
+WAITS = (
+    "It is in the format of the canvas, and is converted as soon as ComfyUI has told what its "
+    "nodes take."
+)
 _CLOSEST = 3
+#: As long as ComfyUI takes to start, when nobody knows better.
+_RETRY_AFTER_S = 5.0
 
 
 class Catalog:
@@ -36,9 +45,13 @@ class Catalog:
         folder: Path,
         scripts: Scripts | None = None,
         is_taken: Callable[[str], bool] = lambda _: False,
+        conversion: Conversion | None = None,
     ) -> None:
         """`is_taken` tells the addresses that the gateway itself answers at."""
         self._folder = folder
+        self._conversion = conversion or Conversion()
+        #: What the files in the format of the canvas were last converted with.
+        self._definitions: Mapping[str, Any] = {}
         self._scripts = scripts
         self._is_taken = lru_cache(4096)(is_taken)
         self._snapshot = Snapshot()
@@ -73,10 +86,14 @@ class Catalog:
         return list(self._service.entries.values())
 
     def get(self, name: str) -> Workflow:
-        """Return the version in service. Raises WorkflowNotFound, WorkflowBroken."""
+        """Return the version in service. Raises WorkflowNotFound, WorkflowBroken, NotReady."""
         entry = self._service.entries.get(name)
         if entry is None:
             raise self._unknown(name)
+        if entry.workflow is None and entry.waits:
+            raise errors.NotReady(
+                f"The workflow {name} is not ready yet. {WAITS}", retry_after=_RETRY_AFTER_S
+            )
         if entry.workflow is None:
             first, more = entry.mistakes[0], len(entry.mistakes) - 1
             others = f" (and {more} more)" if more else ""
@@ -87,10 +104,9 @@ class Catalog:
         return entry.workflow
 
     def by_route(self, path: str) -> Workflow | None:
-        """Return the workflow whose manifest names this address as its route."""
+        """Return the workflow whose manifest names this address as its route; raises NotReady."""
         name = self._service.routes.get(path)
-        entry = self._service.entries.get(name) if name is not None else None
-        return entry.workflow if entry is not None else None
+        return self.get(name) if name is not None else None
 
     def _unknown(self, name: str) -> errors.GatewayError:
         candidate = self._snapshot.candidates.get(name)
@@ -130,6 +146,7 @@ class Catalog:
             "workflows are loaded",
             in_service=len(self._service.workflows),
             mistakes=len(self.mistakes),
+            waiting=sum(entry.waits for entry in self.entries()),
         )
 
     async def run(self) -> None:
@@ -146,13 +163,26 @@ class Catalog:
         await self._look()
         await self._look_into_scripts()
 
+    async def convert_anew(self) -> None:
+        """Read the files in the format of the canvas again, where ComfyUI's nodes are others."""
+        async with self._looking:
+            now = self._conversion.definitions()
+            if now != self._definitions:
+                await self._look_at(self._snapshot.canvases)
+                self._definitions = now
+
     async def _look(self, touched: Collection[str] = ()) -> None:
         """Read what changed; `touched` files are read again although they look as before."""
         async with self._looking:
-            with contextlib.nullcontext() if self._is_loaded else _without_collection():
-                found = await asyncio.to_thread(look, self._folder, self._snapshot, touched)
-            if found is not None:
-                self._publish(found)
+            await self._look_at(touched)
+
+    async def _look_at(self, touched: Collection[str]) -> None:
+        with contextlib.nullcontext() if self._is_loaded else _without_collection():
+            found = await asyncio.to_thread(
+                look, self._folder, self._snapshot, self._conversion, touched
+            )
+        if found is not None:
+            self._publish(found)
 
     async def _follow_scripts(self) -> None:
         while True:
@@ -191,6 +221,7 @@ class Catalog:
         for wrong in self.mistakes:
             if wrong not in known:
                 logger.warning("a file of WORKFLOW_DIR has a mistake", **vars(wrong))
+        _log_warnings(before, self._service)
         if self._is_loaded:
             _log_changes(before, self._service)
             if presets != (self.presets, self.lora_presets):
@@ -215,13 +246,23 @@ def _without_collection() -> Iterator[None]:
         gc.enable()
 
 
+def _log_warnings(before: Service, now: Service) -> None:
+    for name, entry in now.entries.items():
+        told = entry.workflow.warnings if entry.workflow is not None else ()
+        old = before.entries.get(name)
+        if told and (old is None or old.workflow is None or old.workflow.warnings != told):
+            logger.warning("a workflow was converted, with warnings", workflow=name, warnings=told)
+
+
 def _log_changes(before: Service, now: Service) -> None:
     for name, entry in now.entries.items():
         old = before.entries.get(name)
         if entry.mistakes and (old is None or entry.mistakes != old.mistakes):
             stays = "its last good version stays in service" if entry.workflow else "not in service"
             logger.warning("a workflow has mistakes", workflow=name, state=stays)
-        elif not entry.mistakes and entry != old and entry.workflow is not None:
+        elif entry.mistakes or entry.waits or entry == old:
+            continue
+        elif entry.workflow is not None:
             logger.info("a workflow is live", workflow=name, version=entry.workflow.version)
     for name in before.entries.keys() - now.entries.keys():
         logger.info("a workflow is gone: its files were deleted", workflow=name)

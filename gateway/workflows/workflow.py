@@ -74,5 +74,7 @@ class Workflow:
     script: Path | None = None
     #: What that file holds in the version in service.
     source: str | None = None
+    #: What is worth knowing of the conversion of a file in the format of the canvas.
+    warnings: tuple[str, ...] = ()
     #: Tells one version of its files from the next.
     version: str = ""

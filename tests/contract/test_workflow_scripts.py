@@ -303,7 +303,6 @@ async def test_what_dies_at_its_import_is_a_mistake(scripts: Scripts) -> None:
         ("return [1]", "returned list, and no graph"),
         ("return {}", "prompt is empty"),
         ("return {'1': {'inputs': {}}}", "the node has no class_type"),
-        ("return {'nodes': [], 'links': []}", "as the canvas saves it"),
         ("return {'1': {'class_type': 'A', 'inputs': {'x': float('nan')}}}", "raised ValueError"),
         ("return {'1': {'class_type': 'A', 'inputs': {'x': object()}}}", "raised TypeError"),
         ("g = {}; g['1'] = g; return g", "raised ValueError"),

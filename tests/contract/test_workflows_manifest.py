@@ -250,7 +250,6 @@ GRAPHS = {
     "¦[]": "a workflow is an object",
     "¦{}": "there is no node in it",
     '¦{"_workflow_metadata": {}}': "there is no node in it",
-    '¦{"nodes": [], "links": []}': "save it in the API format: Workflow > Export (API)",
     '{\n  "3": {"class_type": "A"},\n  ¦"4": 3\n}': "4 is not a node",
     '{\n  ¦"3": {"inputs": {}}\n}': "3: the node has no class_type",
     '{¦"3": {"class_type": "A", "inputs": []}}': "3.inputs is not an object",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import posixpath
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -10,10 +11,11 @@ from dataclasses import dataclass, field
 import orjson
 
 from gateway.workflows.files import graph_file, manifest
-from gateway.workflows.files.graph_file import GraphFile
+from gateway.workflows.files.conversion import Conversion
+from gateway.workflows.files.graph_file import Parsed
 from gateway.workflows.files.manifest import Manifest, Shared
 from gateway.workflows.files.mistakes import Mistake, Spot, near, shown, spot
-from gateway.workflows.files.sources import Source
+from gateway.workflows.files.sources import MEDIA, Source, is_media
 from gateway.workflows.workflow import Workflow
 
 #: Returns the bytes of a file of the folder, or what kept them from being read.
@@ -34,6 +36,10 @@ class Candidate:
     route: Spot | None = None
     #: The text of a workflow in Python, which is looked into elsewhere.
     script: str | None = None
+    #: Its file in the format of the canvas: what ComfyUI's nodes are decides about it, too.
+    canvas: str | None = None
+    #: Whether it is converted as soon as it is known what they are.
+    waits: bool = False
 
     @property
     def is_pending(self) -> bool:
@@ -49,6 +55,7 @@ class Folder:
     shared: Shared
     read: Read
     read_text: ReadText
+    conversion: Conversion = field(default_factory=Conversion)
     #: The files of base.yaml and presets.yaml, of which there may be none yet.
     base: str = "base.yaml"
     presets: str = "presets.yaml"
@@ -92,14 +99,30 @@ def _python(source: Source, folder: Folder) -> Candidate:
 
 
 def _alone(source: Source, folder: Folder) -> Candidate:
-    raw, wrong = folder.read(source.files[0])
-    found = None
-    if not wrong:
-        found, wrong = graph_file.parse(source.files[0], raw)
-    if found is None:
-        return _broken(source, wrong)
-    made = manifest.alone(source.name, found, version_of(raw))
-    return Candidate(source, made, files=frozenset(source.files))
+    file = source.files[0]
+    parsed, read = _parsed(file, folder)
+    made = None
+    if parsed.found is not None:
+        made = manifest.alone(source.name, parsed.found, version_of(*read))
+    return Candidate(
+        source,
+        made,
+        tuple(parsed.mistakes),
+        frozenset(source.files),
+        canvas=file if parsed.is_canvas else None,
+        waits=made is None and not parsed.mistakes,
+    )
+
+
+def _parsed(file: str, folder: Folder) -> tuple[Parsed, list[bytes]]:
+    """Return what a file amounts to, and what tells this version of it from the next."""
+    raw, wrong = folder.read(file)
+    if wrong:
+        return Parsed(None, wrong), []
+    parsed = graph_file.parse(file, raw, folder.conversion)
+    if parsed.found is None or not parsed.is_canvas:
+        return parsed, [raw]
+    return parsed, [raw, json.dumps(parsed.found.graph).encode()]
 
 
 @dataclass
@@ -110,6 +133,8 @@ class _Work:
     folder: Folder
     wrong: list[Mistake] = field(default_factory=list)
     files: set[str] = field(default_factory=set)
+    #: The file of its graph, where that is in the format of the canvas.
+    canvas: str | None = None
 
 
 def _described(source: Source, folder: Folder) -> Candidate:
@@ -117,15 +142,15 @@ def _described(source: Source, folder: Folder) -> Candidate:
     said = _manifest(work)
     if said is None:
         return _broken(source, work.wrong, work.files)
-    found, raw = _graph(work, said)
+    parsed, read = _graph(work, said)
     if said.uses_base:
         work.files.add(folder.base)
     if "preset" in said.said:
         work.files.add(folder.presets)
     made = None
-    if found is not None:
-        version = version_of(raw, _canonical(said))
-        made = manifest.workflow(source.name, said, found, version, work.wrong)
+    if parsed.found is not None:
+        version = version_of(*read, _canonical(said))
+        made = manifest.workflow(source.name, said, parsed.found, version, work.wrong)
     is_known = not (said.uses_base and folder.shared.is_base_broken)
     return Candidate(
         source,
@@ -133,6 +158,8 @@ def _described(source: Source, folder: Folder) -> Candidate:
         tuple(sorted(set(work.wrong))),
         frozenset(work.files),
         route=said.said.get("route"),
+        canvas=work.canvas,
+        waits=parsed.found is None and not work.wrong,
     )
 
 
@@ -149,20 +176,18 @@ def _manifest(work: _Work) -> Manifest | None:
     return manifest.read(section, work.folder.shared, work.wrong)
 
 
-def _graph(work: _Work, said: Manifest) -> tuple[GraphFile | None, bytes]:
+def _graph(work: _Work, said: Manifest) -> tuple[Parsed, list[bytes]]:
     """Return the graph of a manifest: the file that it names, else the one beside it."""
     file, problem = _graph_file(work.source, said, work.folder.files)
     if file is not None:
         work.files.add(file)
     if file is None or problem is not None:
         work.wrong.append((said.said.get("workflow_file") or said.spot).mistake(problem or ""))
-        return None, b""
-    raw, wrong = work.folder.read(file)
-    found = None
-    if not wrong:
-        found, wrong = graph_file.parse(file, raw)
-    work.wrong.extend(wrong)
-    return found, raw
+        return Parsed(None, []), []
+    parsed, read = _parsed(file, work.folder)
+    work.wrong.extend(parsed.mistakes)
+    work.canvas = file if parsed.is_canvas else None
+    return parsed, read
 
 
 def _graph_file(
@@ -178,10 +203,10 @@ def _graph_file(
     file = posixpath.normpath(posixpath.join(source.folder, named))
     if named.startswith("/") or "\\" in named or ".." in named.split("/"):
         return None, "workflow_file must stay inside the folder: no .., no absolute path"
-    if not file.endswith(".json"):
-        return None, "workflow_file must be a .json file: a workflow in API format"
+    if not (file.endswith(".json") or is_media(file)):
+        return None, f"workflow_file must be a .json file, or one of {' '.join(MEDIA)}"
     if file not in files:
-        known = [other for other in files if other.endswith(".json")]
+        known = [other for other in files if other.endswith(".json") or is_media(other)]
         return file, f"there is no file {shown(file)} in the folder; {near(file, known)}"
     return file, None
 

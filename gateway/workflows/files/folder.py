@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.workflows.files.mistakes import Mistake
+from gateway.workflows.files.sources import is_media
 
 SUFFIXES = (".json", ".yaml", ".yml", ".py")
 #: Larger than any workflow that people make; what is larger is not even opened.
 LARGEST = 4 * 1024 * 1024
+#: Of a picture, a sound or a video, most is not the workflow in it.
+LARGEST_MEDIA = 64 * 1024 * 1024
 _DEEPEST = 16
 
 
@@ -49,13 +52,14 @@ def scan(root: Path) -> Listing:
 
 def read(root: Path, file: str) -> tuple[bytes, list[Mistake]]:
     """Return a file's bytes, and what kept it from being read."""
+    largest = LARGEST_MEDIA if is_media(file) else LARGEST
     try:
         with (root / file).open("rb") as opened:
-            raw = opened.read(LARGEST + 1)
+            raw = opened.read(largest + 1)
     except OSError as failure:
         return b"", [Mistake(file, 1, 1, f"it cannot be read: {failure.strerror}")]
-    if len(raw) > LARGEST:
-        return b"", [Mistake(file, 1, 1, f"it has more than {LARGEST // 1024**2} MB")]
+    if len(raw) > largest:
+        return b"", [Mistake(file, 1, 1, f"it has more than {largest // 1024**2} MB")]
     return raw, []
 
 
@@ -110,7 +114,7 @@ class _Scan:
                 self._wrong(path, f"folders are looked into {_DEEPEST} deep")
         elif entry.is_symlink() and entry.is_dir():
             self._wrong(path, "this is a link to a folder; such links are not followed")
-        elif entry.name.endswith(SUFFIXES):
+        elif entry.name.endswith(SUFFIXES) or is_media(entry.name):
             self._file(entry, path)
 
     def _file(self, entry: os.DirEntry[str], path: str) -> None:
@@ -135,6 +139,9 @@ class _Scan:
         return os.path.realpath(path).startswith(f"{self._root}{os.sep}")
 
     def _wrong(self, path: str, sentence: str) -> None:
+        if is_media(path):
+            # It lies there for people; a manifest that names it is told that it is not there.
+            return
         shown = path.encode(errors="replace").decode()
         self.mistakes.append(Mistake(shown, 1, 1, sentence))
 

@@ -84,6 +84,7 @@ def workflow(
         preset=manifest.text("preset"),
         outputs=outputs,
         example=said["example"].value if "example" in said else {},
+        warnings=found.warnings,
         version=version,
     )
 
@@ -96,6 +97,7 @@ def alone(name: str, found: GraphFile, version: str) -> Workflow:
         graph=found.graph,
         description=_description(found.metadata),
         metadata=found.metadata,
+        warnings=found.warnings,
         version=version,
     )
 

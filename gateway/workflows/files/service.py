@@ -18,6 +18,8 @@ class Entry:
     name: str
     workflow: Workflow | None
     mistakes: tuple[Mistake, ...] = ()
+    #: Whether a newer one waits for what ComfyUI tells of its nodes.
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,10 @@ def settle(snapshot: Snapshot, before: Service, is_taken: Callable[[str], bool])
             workflow, mistakes = None, (*mistakes, _at_route(candidate, problem))
         if workflow is None and old is not None:
             workflow = old.workflow
-        entries[name] = Entry(name, workflow, mistakes)
+        entries[name] = Entry(name, workflow, mistakes, candidate.waits and not mistakes)
         _claim(entries[name], routes)
+        if workflow is None and candidate.waits and candidate.route is not None:
+            routes.setdefault(candidate.route.value, name)
     return Service(dict(sorted(entries.items())), routes)
 
 

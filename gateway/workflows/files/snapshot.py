@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.workflows.files import folder, shared_file, sources
 from gateway.workflows.files.assembly import Candidate, Folder, assemble
+from gateway.workflows.files.conversion import Conversion
 from gateway.workflows.files.folder import Listing, Stamp
 from gateway.workflows.files.mistakes import Mistake
 from gateway.workflows.files.shared_file import SharedFiles
@@ -33,12 +34,19 @@ class Snapshot:
         return tuple(dict.fromkeys([*candidate.mistakes, *found]))
 
     @property
+    def canvases(self) -> set[str]:
+        """The files in the format of the canvas."""
+        return {one.canvas for one in self.candidates.values() if one.canvas is not None}
+
+    @property
     def common_mistakes(self) -> tuple[Mistake, ...]:
         """What is wrong with files that are of no one workflow."""
         return (*self.listing.mistakes, *self.shared.all_mistakes)
 
 
-def look(root: Path, before: Snapshot, touched: Collection[str] = ()) -> Snapshot | None:
+def look(
+    root: Path, before: Snapshot, conversion: Conversion, touched: Collection[str] = ()
+) -> Snapshot | None:
     """Return the folder as it is now, None when nothing changed.
 
     `touched`: files that are read again although they look as before.
@@ -46,6 +54,7 @@ def look(root: Path, before: Snapshot, touched: Collection[str] = ()) -> Snapsho
     listing = _listed(root, before.listing)
     changed = _changed(before.listing.files, listing.files)
     changed.update(file for file in touched if file in listing.files)
+    changed -= _unused_media(changed, before)
     if not changed and listing.mistakes == before.listing.mistakes:
         return None
     shared = before.shared
@@ -58,6 +67,7 @@ def look(root: Path, before: Snapshot, touched: Collection[str] = ()) -> Snapsho
         shared.shared,
         lambda file: folder.read(root, file),
         lambda file: folder.read_text(root, file),
+        conversion,
         shared.files[sources.BASE].file,
         shared.files[sources.PRESETS].file,
     )
@@ -88,6 +98,16 @@ def _listed(root: Path, before: Listing) -> Listing:
 
 def _changed(before: Mapping[str, Stamp], now: Mapping[str, Stamp]) -> set[str]:
     return {file for file in before.keys() | now.keys() if before.get(file) != now.get(file)}
+
+
+def _unused_media(changed: set[str], before: Snapshot) -> set[str]:
+    """Return the pictures, sounds and videos that belong to no workflow; a manifest that is the
+    first to name one is itself a file that changed."""
+    media = {file for file in changed if sources.is_media(file)}
+    if media:
+        for candidate in before.candidates.values():
+            media -= candidate.files
+    return media
 
 
 def _shared_names() -> set[str]:

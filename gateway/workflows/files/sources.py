@@ -13,6 +13,8 @@ from gateway.workflows.files.mistakes import Spot
 WORKFLOWS, BASE, PRESETS, LORA_PRESETS = "workflows", "base", "presets", "lora_presets"
 SHARED = (WORKFLOWS, BASE, PRESETS, LORA_PRESETS)
 _YAML = (".yaml", ".yml")
+#: What ComfyUI saves its workflows in; no workflow of its own, unless a manifest names it.
+MEDIA = (".png", ".webp", ".jpg", ".jpeg", ".flac", ".mp4")
 _NAME = re.compile(r"(?:[^\W_][\w .()+,@=-]{0,99}/)*[^\W_][\w .()+,@=-]{0,99}")
 
 
@@ -42,6 +44,11 @@ class Source:
         return posixpath.dirname(self.manifest or "")
 
 
+def is_media(file: str) -> bool:
+    """Whether a file is a picture, a sound or a video, by its name."""
+    return file.lower().endswith(MEDIA)
+
+
 def shared_files(files: Iterable[str], name: str) -> list[str]:
     """Return the files that are this one of the shared ones: `base.yaml`, `base.yml`."""
     there = set(files)
@@ -53,7 +60,7 @@ def discover(files: Iterable[str], sections: Spot | None) -> dict[str, Source]:
     by_name: dict[str, list[str]] = {}
     for file in sorted(files):
         stem, suffix = posixpath.splitext(file)
-        if suffix in _YAML and stem in SHARED:
+        if is_media(file) or (suffix in _YAML and stem in SHARED):
             continue
         by_name.setdefault(stem, []).append(file)
     found = {name: _of_files(name, its) for name, its in by_name.items()}

@@ -14,6 +14,7 @@ from typing import Any
 from gateway import errors, graph
 from gateway.log import logger
 from gateway.workflows import values as parameter_values
+from gateway.workflows.files.conversion import Definitions, converted
 from gateway.workflows.python.process import Died, ScriptProcess
 
 #: The longest that the code of a workflow may take, at its import and for a graph.
@@ -36,8 +37,9 @@ class ScriptInfo:
 class Scripts:
     """The process that runs them: started when it is needed, and anew after its end."""
 
-    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, timeout_s: float = TIMEOUT_S, definitions: Definitions = dict) -> None:
         self._timeout_s = timeout_s
+        self._definitions = definitions
         self._process: ScriptProcess | None = None
         # One at a time: a build takes a millisecond, and whose fault a death is stays plain.
         self._turn = asyncio.Lock()
@@ -45,9 +47,11 @@ class Scripts:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, timeout_s: float = TIMEOUT_S) -> AsyncIterator[Scripts]:
+    async def open(
+        cls, timeout_s: float = TIMEOUT_S, definitions: Definitions = dict
+    ) -> AsyncIterator[Scripts]:
         """Return what runs workflows in Python; nothing is left of its process at the end."""
-        scripts = cls(timeout_s)
+        scripts = cls(timeout_s, definitions)
         try:
             yield scripts
         finally:
@@ -84,7 +88,8 @@ class Scripts:
         """Return the graph that the code makes of these values.
 
         `is_form`: values are text, and read by the types of the `Request`.
-        Raises InvalidParameters, BuildFailed.
+        Raises InvalidParameters, BuildFailed; NotReady where it is in the format of the canvas,
+        and ComfyUI is not known yet.
         """
         order = {"do": "build", "source": source, "origin": str(origin)}
         try:
@@ -100,7 +105,22 @@ class Scripts:
         if "refused" in answer:
             problem = parameter_values.problem("input", None, "", answer["refused"])
             raise errors.InvalidParameters(answer["refused"], location="input", errors=[problem])
-        return _checked(answer.get("graph"))
+        return await self._checked(answer.get("graph"))
+
+    async def _checked(self, made: Any) -> graph.Graph:
+        if not isinstance(made, dict):
+            kind = "nothing" if made is None else type(made).__name__
+            raise errors.BuildFailed(f"The code of this workflow returned {kind}, and no graph.")
+        try:
+            if graph.is_ui_format(made):
+                return (await asyncio.to_thread(converted, made, self._definitions())).graph
+            return graph.check_shape(made)
+        except errors.RequestRefused as failure:
+            raise errors.BuildFailed(
+                f"The code of this workflow returned no graph: {failure.message}",
+                hint=failure.hint,
+                **failure.details,
+            ) from None
 
     async def _asked(self, order: dict[str, Any]) -> dict[str, Any]:
         """Have the process carry out an order; it is ended when it gives no answer in time."""
@@ -144,18 +164,6 @@ def _check_ran(answer: dict[str, Any], origin: str) -> None:
     raise errors.BuildFailed(
         f"The code of this workflow raised {what}; the gateway's log has more."
     )
-
-
-def _checked(made: Any) -> graph.Graph:
-    if not isinstance(made, dict):
-        kind = "nothing" if made is None else type(made).__name__
-        raise errors.BuildFailed(f"The code of this workflow returned {kind}, and no graph.")
-    try:
-        return graph.check_shape(made)
-    except errors.RequestRefused as failure:
-        raise errors.BuildFailed(
-            f"The code of this workflow returned no graph: {failure.message}", hint=failure.hint
-        ) from None
 
 
 def _refusal(problems: list[dict[str, Any]], given: Mapping[str, Any]) -> errors.InvalidParameters:
