@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from gateway.workflows.canvas.definitions import NOTHING
 from gateway.workflows.canvas.document import INPUTS, Port, Sheet
 from gateway.workflows.canvas.frames import Level
 from gateway.workflows.canvas.nodes import Node, Widget
@@ -30,17 +31,21 @@ def hand_down(levels: Mapping[str, Level]) -> None:
             level = levels[node.sheet.id]
             for index, port in enumerate(node.sheet.inputs):
                 shown = node.widget(port.name)
-                for inner in _connected(level, port, index) if shown is not None else ():
-                    inner.value = shown.value if shown is not None else inner.value
+                if shown is not None:
+                    for inner in _widgets(_targets(level, port, index)):
+                        inner.value = shown.value
 
 
 def _promote(node: Node, sheet: Sheet, level: Level) -> None:
     for index, port in enumerate(sheet.inputs):
-        inner = next(_connected(level, port, index), None)
-        if inner is None:
-            continue
-        node.slots[index].widget = port.name
-        node.widgets.append(Widget(port.name, inner.value, is_sent=False))
+        targets = list(_targets(level, port, index))
+        inner = next(_widgets(targets), None)
+        if inner is not None:
+            node.slots[index].widget = port.name
+            node.widgets.append(Widget(port.name, inner.value, is_sent=False))
+        elif any(_had_widget(target, link_id) for target, link_id in targets):
+            # Its class has it no longer; the values after it are still where they were.
+            node.widgets.append(Widget("", NOTHING, is_sent=False))
     values = node.saved.values if node.saved else None
     if isinstance(values, Mapping):
         values = [values.get(widget.name, widget.value) for widget in node.widgets]
@@ -48,20 +53,33 @@ def _promote(node: Node, sheet: Sheet, level: Level) -> None:
         widget.value = value
 
 
-def _connected(level: Level, port: Port, index: int) -> Iterator[Widget]:
-    """Yield the widgets of inner nodes that an input of the subgraph is linked to."""
-    found = [level.links[link] for link in port.links if link in level.links]
-    if not port.links:
-        links = level.links.values()
-        found = [link for link in links if link.origin == INPUTS and link.origin_slot == index]
-    for link in found:
-        target = level.nodes.get(link.target)
-        if target is None:
-            continue
-        slot = next((one for one in target.slots if level.links.get(one.link or "") is link), None)
+def _targets(level: Level, port: Port, index: int) -> Iterator[tuple[Node, str]]:
+    """Yield the inner nodes that an input of the subgraph is linked to, and by which link."""
+    ids = port.links or tuple(
+        link_id
+        for link_id, link in level.links.items()
+        if link.origin == INPUTS and link.origin_slot == index
+    )
+    for link_id in ids:
+        link = level.links.get(link_id)
+        target = level.nodes.get(link.target) if link is not None else None
+        if target is not None:
+            yield target, link_id
+
+
+def _widgets(targets: Iterable[tuple[Node, str]]) -> Iterator[Widget]:
+    # By the slot that has the link, and not by the number in the link: that one is of the file,
+    # which leaves out slots that the class has.
+    for target, link_id in targets:
+        slot = next((slot for slot in target.slots if slot.link == link_id), None)
         widget = target.widget(slot.widget) if slot is not None else None
         if widget is not None:
             yield widget
+
+
+def _had_widget(target: Node, link_id: str) -> bool:
+    saved = target.saved.inputs if target.saved else ()
+    return any(str(slot.get("link")) == link_id and bool(slot.get("widget")) for slot in saved)
 
 
 def _inner_first(levels: Mapping[str, Level]) -> list[str]:
