@@ -19,6 +19,7 @@ from gateway.workflows.canvas import (
     promotion,
     resolution,
     text,
+    values,
 )
 from gateway.workflows.canvas.definitions import NOTHING, NodeShape, shape
 from gateway.workflows.canvas.document import OUTPUTS, Document, Sheet
@@ -122,8 +123,8 @@ class _Conversion:
     # Nodes
 
     def _node(self, frame: Frame, node: Node, replaced: Callable[[str], str]) -> dict[str, Any]:
-        if node.kind == "unknown":
-            self._problem(node, frame, f"this ComfyUI has no class {node.type}")
+        if (problem := self._unknown(node)) is not None:
+            self._problem(node, frame, problem)
         inputs = {
             widget.name: _wrapped(_sent(node, widget, replaced))
             for widget in node.widgets
@@ -140,6 +141,13 @@ class _Conversion:
             elif found is not None:
                 inputs[slot.name] = [found.node_id, found.slot]
         return {"inputs": inputs, "class_type": node.type, "_meta": {"title": node.title}}
+
+    def _unknown(self, node: Node) -> str | None:
+        """Return what cannot be known of a node."""
+        found = self._shape(node.type)
+        if found is None:
+            return f"this ComfyUI has no class {node.type[:100]}"
+        return values.misfit(node.saved.values if node.saved else None, found)
 
     def _problem(self, node: Node, frame: Frame, message: str) -> None:
         self._problems.append(_told(node, frame.name(node), message))

@@ -2,8 +2,10 @@
 
 definitions     node classes as the canvas shows them: their slots and widgets
 document        the file, taken apart into sheets of nodes and links
+values          which saved value belongs to which widget, and what it makes of it
 nodes           a node with its slots and the values of its widgets
 frames          a subgraph as often as it is used
+promotion       widgets that a subgraph shows of its inner nodes
 resolution      where a link really begins
 primitives      nodes that write their value into the widgets of others
 wireless        links without a wire: SetNode and GetNode

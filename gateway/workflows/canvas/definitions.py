@@ -60,6 +60,7 @@ class Input:
     name: str
     type: str
     options: Mapping[str, Any]
+    is_optional: bool = False
 
     @property
     def is_forced(self) -> bool:
@@ -100,6 +101,8 @@ class WidgetClass:
     is_dynamic: bool = False
     #: Whether its value is a file, or several: what is uploaded through another widget.
     is_file: bool = False
+    #: Whether a node may be saved without it.
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,20 +157,19 @@ def shape(name: str, definition: Mapping[str, Any]) -> NodeShape:
 
 def _inputs(name: str, definition: Mapping[str, Any]) -> Iterator[Input]:
     groups = _mapping(definition.get("input"))
-    required = dict(_mapping(groups.get("required")))
-    if groups.get("required") is not None:
-        required |= _added(name, required)
-    given = {**required, **_mapping(groups.get("optional"))}
-    for key, spec in given.items():
-        yield _input(key, spec)
+    own = _mapping(groups.get("required"))
+    required = {**own, **_added(name, own)} if "required" in groups else own
+    optional = _mapping(groups.get("optional"))
+    for key, spec in {**required, **optional}.items():
+        yield _input(key, spec, is_optional=key in optional or key not in own)
 
 
-def _input(name: str, spec: Any) -> Input:
+def _input(name: str, spec: Any, *, is_optional: bool = False) -> Input:
     kind = spec[0] if isinstance(spec, list | tuple) and spec else None
     options = _mapping(spec[1]) if kind is not None and len(spec) > 1 else {}
     if isinstance(kind, list):
-        return Input(name, "COMBO", {**options, "options": kind})
-    return Input(name, kind if isinstance(kind, str) else "UNKNOWN", options)
+        return Input(name, "COMBO", {**options, "options": kind}, is_optional)
+    return Input(name, kind if isinstance(kind, str) else "UNKNOWN", options, is_optional)
 
 
 def _added(name: str, required: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,9 +195,8 @@ def _is_media(found: Input) -> bool:
 def _ordered(inputs: tuple[Input, ...], definition: Mapping[str, Any]) -> list[Input]:
     """Return the inputs as `input_order` has them, those that it leaves out at the end."""
     order = _mapping(definition.get("input_order"))
-    groups = _mapping(definition.get("input"))
     by_name = {found.name: found for found in inputs}
-    optional = _mapping(groups.get("optional"))
+    optional = _mapping(_mapping(definition.get("input")).get("optional"))
     found: dict[str, Input] = {}
     for group, is_optional in (("required", False), ("optional", True)):
         names = order.get(group)
@@ -236,7 +237,7 @@ def _beside_combo(found: Input) -> Iterator[WidgetClass]:
 
 
 def _control(name: str) -> WidgetClass:
-    return WidgetClass(name, "control", "randomize", is_sent=False)
+    return WidgetClass(name, "control", "randomize", is_sent=False, is_optional=True)
 
 
 def _widget(found: Input, kind: str) -> WidgetClass:
@@ -251,6 +252,7 @@ def _widget(found: Input, kind: str) -> WidgetClass:
         is_text=is_text,
         is_dynamic=options.get("dynamicPrompts") is True,
         is_file=_is_media(found),
+        is_optional=found.is_optional,
     )
 
 

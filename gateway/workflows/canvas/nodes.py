@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gateway.workflows.canvas.definitions import NOTHING, NodeShape, WidgetClass
+from gateway.workflows.canvas import values
+from gateway.workflows.canvas.definitions import NodeShape, WidgetClass
 from gateway.workflows.canvas.document import BYPASSED, MUTED, SavedNode, Sheet, kind_of
 
 Kind = Literal["class", "subgraph", "virtual", "unknown"]
@@ -166,66 +167,11 @@ def _link(slot: Mapping[str, Any]) -> str | None:
 
 
 def _widgets(saved: SavedNode, shape: NodeShape) -> Iterator[Widget]:
-    values = saved_values(saved, shape)
+    given = values.by_name(saved.values, shape)
     for widget in shape.widgets:
-        value = values.pop(widget.name, NOTHING) if widget.is_saved else NOTHING
-        value = widget.default if value is NOTHING else value
-        yield Widget(widget.name, _held(widget, value), widget.is_sent, widget)
+        value = given.pop(widget.name, widget.default) if widget.is_saved else widget.default
+        yield Widget(widget.name, values.held(widget, value), widget.is_sent, widget)
     # By name, a file also has values of widgets that a script of the class adds.
-    for name, value in values.items() if isinstance(saved.values, Mapping) else ():
+    for name, value in given.items() if isinstance(saved.values, Mapping) else ():
         if value is None or isinstance(value, str | int | float):
             yield Widget(str(name), value)
-
-
-def saved_values(saved: SavedNode, shape: NodeShape) -> dict[str, Any]:
-    """Return what the file has for each widget, by the widget's name."""
-    if isinstance(saved.values, Mapping):
-        return dict(saved.values)
-    values = _without_forced(shape, saved.values or [])
-    return {widget.name: value for widget, value in zip(shape.saved_widgets, values, strict=False)}
-
-
-def _without_forced(shape: NodeShape, values: list[Any]) -> list[Any]:
-    """Drop values of inputs that were widgets once, and are sockets now."""
-    names = {widget.name for widget in shape.widgets}
-    found = [one for one in shape.inputs if one.name in names or one.is_forced]
-    count = sum(2 if one.is_controlled else 1 for one in found)
-    if count != len(values) or not any(one.is_forced for one in found):
-        return values
-    # As the frontend does: by position, also where a control stands between.
-    forced = [one.is_forced for one in found] + [False] * (len(values) - len(found))
-    return [value for value, is_forced in zip(values, forced, strict=True) if not is_forced]
-
-
-def _held(widget: WidgetClass, value: Any) -> Any:
-    """Return what a widget makes of a value that it is given."""
-    if widget.is_text:
-        return text_of(value).replace("\r\n", "\n").replace("\r", "\n")
-    if widget.is_file:
-        return _file(value, widget.default)
-    return value
-
-
-def text_of(value: Any) -> str:
-    """Return a value as JavaScript writes it."""
-    if value is None or value is NOTHING:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, list):
-        return ",".join(text_of(one) for one in value)
-    return "[object Object]" if isinstance(value, Mapping) else str(value)
-
-
-def _file(value: Any, default: Any) -> Any:
-    """Return the name of a file, which older files of the canvas hold in parts."""
-    if isinstance(value, list):
-        value = value[0] if value else None
-    if isinstance(value, Mapping):
-        name, folder = text_of(value.get("filename")), text_of(value.get("subfolder"))
-        kind = value.get("type")
-        tail = f" [{kind}]" if kind and kind != "input" else ""
-        return f"{folder}/{name}{tail}" if folder else f"{name}{tail}"
-    return value or default

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from gateway.workflows.canvas.nodes import Node, text_of
+from gateway.workflows.canvas.nodes import Node
+from gateway.workflows.canvas.values import text_of
 
 #: Savers whose prefix may name a date, `%date:yyyy-MM-dd%`, or a node's value, `%KSampler.seed%`.
 SAVERS = frozenset(

@@ -1,0 +1,113 @@
+"""Which saved value belongs to which widget, and what a widget makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.workflows.canvas.definitions import NOTHING, NodeShape, WidgetClass
+
+#: Values by position, or by name; None where the file has none.
+Saved = list[Any] | Mapping[str, Any] | None
+
+#: What values of a type are; a flag is none of the numbers.
+_TYPES: dict[str, Any] = {
+    "INT": int | float,
+    "FLOAT": int | float,
+    "BOOLEAN": bool,
+    "STRING": str,
+    "COMBO": str | Mapping,
+}
+_CONTROL = "control_after_generate"
+_CONTROLS = frozenset(("fixed", "increment", "decrement", "randomize", "increment-wrap"))
+
+
+def misfit(saved: Saved, shape: NodeShape) -> str | None:
+    """Return why the values cannot be told apart; None when they can, or there are none.
+
+    As the frontend does, values at the end that the class has no widget for are passed over, and
+    optional widgets that it got since have their defaults. With any other count, or where values
+    stand at places that they cannot be meant for, nobody knows which belongs where.
+    """
+    if not isinstance(saved, list) or not saved:
+        return None
+    given = _without_forced(shape, saved)
+    widgets = shape.saved_widgets
+    if len(given) == len(widgets):
+        return None
+    count = f"it has {len(given)} widget values, and its class {len(widgets)} widgets"
+    missing = [widget.name for widget in widgets[len(given) :] if not widget.is_optional]
+    if missing:
+        return f"{count}: none for {', '.join(missing[:10])}"
+    for widget, value in zip(widgets, given, strict=False):
+        if not _fits(widget, value):
+            return f"{count}: {str(value)[:50]!r} stands where {widget.name} ({widget.type}) is"
+    return None
+
+
+def _fits(widget: WidgetClass, value: Any) -> bool:
+    """Whether a value may be meant for a widget."""
+    if value is None:
+        return True
+    if widget.type == "control":
+        return isinstance(value, bool) or widget.name != _CONTROL or str(value) in _CONTROLS
+    if widget.type == "COMBO" and not isinstance(widget.default, str):
+        return True
+    if widget.type not in _TYPES:
+        return True
+    is_flag = isinstance(value, bool)
+    return isinstance(value, _TYPES[widget.type]) and is_flag is (widget.type == "BOOLEAN")
+
+
+def by_name(saved: Saved, shape: NodeShape) -> dict[str, Any]:
+    """Return what the file has for each widget, by the widget's name."""
+    if isinstance(saved, Mapping):
+        return dict(saved)
+    values = _without_forced(shape, saved or [])
+    return {widget.name: value for widget, value in zip(shape.saved_widgets, values, strict=False)}
+
+
+def _without_forced(shape: NodeShape, values: list[Any]) -> list[Any]:
+    """Drop values of inputs that were widgets once, and are sockets now."""
+    names = {widget.name for widget in shape.widgets}
+    found = [one for one in shape.inputs if one.name in names or one.is_forced]
+    count = sum(2 if one.is_controlled else 1 for one in found)
+    if count != len(values) or not any(one.is_forced for one in found):
+        return values
+    # As the frontend does: by position, also where a control stands between.
+    forced = [one.is_forced for one in found] + [False] * (len(values) - len(found))
+    return [value for value, is_forced in zip(values, forced, strict=True) if not is_forced]
+
+
+def held(widget: WidgetClass, value: Any) -> Any:
+    """Return what a widget makes of a value that it is given."""
+    if widget.is_text:
+        return text_of(value).replace("\r\n", "\n").replace("\r", "\n")
+    if widget.is_file:
+        return _file(value, widget.default)
+    return value
+
+
+def text_of(value: Any) -> str:
+    """Return a value as JavaScript writes it."""
+    if value is None or value is NOTHING:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, list):
+        return ",".join(text_of(one) for one in value)
+    return "[object Object]" if isinstance(value, Mapping) else str(value)
+
+
+def _file(value: Any, default: Any) -> Any:
+    """Return the name of a file, which older files of the canvas hold in parts."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    if isinstance(value, Mapping):
+        name, folder = text_of(value.get("filename")), text_of(value.get("subfolder"))
+        kind = value.get("type")
+        tail = f" [{kind}]" if kind and kind != "input" else ""
+        return f"{folder}/{name}{tail}" if folder else f"{name}{tail}"
+    return value or default
