@@ -16,6 +16,8 @@ from gateway.cli.failure import CommandFailed
 DEFAULT_URL = "http://127.0.0.1:3000"
 
 _CONNECT_TIMEOUT_S = 10.0
+#: Characters that are told of a word in a file.
+_LONGEST = 200
 _ANSWER_TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 
@@ -69,9 +71,13 @@ def canvas_nodes(nodes: Any) -> list[str]:
 
 
 def _canvas_node(node: dict[str, Any]) -> str:
-    title = f" {node['title']!r}" if node.get("title") else ""
-    custom = f" of the custom node {node['custom_node']}" if node.get("custom_node") else ""
-    return f"node {node.get('id')}{title} ({node.get('class_type')}){custom}: {node.get('message')}"
+    # What stands in a file may be of any length.
+    said = {key: str(value)[:_LONGEST] for key, value in node.items() if value}
+    title = f" {said['title']!r}" if "title" in said else ""
+    custom = f" of the custom node {said['custom_node']}" if "custom_node" in said else ""
+    return (
+        f"node {said.get('id')}{title} ({said.get('class_type')}){custom}: {said.get('message')}."
+    )
 
 
 class Unreached(CommandFailed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -14,7 +14,11 @@ from gateway.cli.client import Client, Refused, canvas_nodes
 from gateway.cli.failure import CommandFailed
 from gateway.cli.workflow_file import Held, WorkflowFile
 
+if TYPE_CHECKING:
+    from gateway.workflows.convert import Converted
+
 CONVERTED = "The workflow was converted from the format of the canvas."
+
 _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 _NO_ROUTE = (404, 405)
 
@@ -32,19 +36,27 @@ class Unconverted(CommandFailed):
             super().__init__(f"{told}: {failure.message}", hint=failure.hint)
 
 
+def graph_of(held: Held, definitions: Mapping[str, Any]) -> Converted:
+    """Return the graph of a workflow of the canvas, by the definitions of `/object_info`.
+
+    Raises Unconverted, and InvalidRequest for what is no workflow.
+    """
+    from gateway.workflows import convert
+
+    try:
+        return convert.convert(held.content, definitions)
+    except errors.NotConvertible as failure:
+        raise Unconverted(held.source, failure) from None
+
+
 def here(held: Held, definitions: Mapping[str, Any]) -> WorkflowFile:
-    """Return the file with its graph, converted by the definitions of `/object_info`.
+    """Return the file with its graph, converted where need is.
 
     Raises Unconverted, and what `Held.file` raises.
     """
     if not held.is_canvas:
         return held.file()
-    from gateway.workflows import convert
-
-    try:
-        found = convert.convert(held.content, definitions)
-    except errors.NotConvertible as failure:
-        raise Unconverted(held.source, failure) from None
+    found = graph_of(held, definitions)
     return held.file(found.graph, found.warnings)
 
 

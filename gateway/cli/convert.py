@@ -17,6 +17,7 @@ from gateway.cli.failure import CommandFailed
 from gateway.cli.workflow_file import Held
 
 AS_IT_IS = "It is in API format already: its graph is written as it is."
+NOTHING_RUNS = "No node of it runs: its graph is empty."
 _MOST_BYTES = 100 << 20
 _UNNAMED = "workflow.json"
 
@@ -83,10 +84,13 @@ def converted(source: str, folder: Folder, definitions: Definitions) -> tuple[Pa
     """
     held = _held(source)
     target = folder.place(held)
-    file = conversion.here(held, definitions() if held.is_canvas else {})
-    saving.write_whole(target, graph_text(file.workflow))
-    as_it_is = [] if held.is_canvas or held.is_embedded else [AS_IT_IS]
-    return target, [*as_it_is, *file.notes]
+    if held.is_canvas:
+        workflow, warnings = conversion.graph_of(held, definitions())
+        warnings = warnings if workflow else [*warnings, NOTHING_RUNS]
+    else:
+        workflow, warnings = held.file().workflow, [] if held.is_embedded else [AS_IT_IS]
+    saving.write_whole(target, graph_text(workflow))
+    return target, warnings
 
 
 def _held(source: str) -> Held:

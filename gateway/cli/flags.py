@@ -18,7 +18,10 @@ _LORA = re.compile(
 )
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 #: How the names of files end that hold a workflow, and the names of workflows do not.
-_MEDIA = (".png", ".webp", ".jpg", ".jpeg", ".flac", ".mp4")
+_MEDIA = (
+    *(".png", ".webp", ".jpg", ".jpeg", ".avif", ".svg", ".glb"),
+    *(".mp4", ".mov", ".webm", ".mkv", ".flac", ".mp3", ".m4a", ".ogg", ".opus"),
+)
 
 #: What a sampler is told -> the option that says it.
 OPTIONS = {

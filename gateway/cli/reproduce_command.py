@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway import graph
 from gateway.cli import flags as flagging
 from gateway.cli import local_gateway, results
 from gateway.cli.client import Client, Refused, job_path
@@ -27,6 +28,12 @@ from gateway.cli.options import (
 )
 from gateway.cli.order import Ending, Order
 
+if TYPE_CHECKING:
+    from gateway.cli.made_by import MadeBy
+    from gateway.cli.workflow_file import Held
+
+_OF_CANVAS = "It does not hold the graph that ran: its canvas is run, with the seeds of its saving."
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -41,7 +48,7 @@ class Wanted:
 
 
 def reproduce(  # noqa: PLR0913, PLR0917 - each is an option of the command
-    source: Annotated[str, typer.Argument(metavar="PICTURE|JOB_ID", help="What is made again.")],
+    source: Annotated[str, typer.Argument(metavar="FILE|JOB_ID", help="What is made again.")],
     seed: Annotated[
         str | None, typer.Option(metavar="NUMBER|random", help="Another seed; -1 is random too.")
     ] = None,
@@ -57,7 +64,7 @@ def reproduce(  # noqa: PLR0913, PLR0917 - each is an option of the command
     url: LocalUrlOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Run the very graph again that made a picture, by its sidecar or by what it holds."""
+    """Run the very graph again that made a file, by its sidecar or by what it holds."""
     number = read("--seed", flagging.seed, seed)
     assigned = [*(values or []), *([f"seed={number}"] if number is not None else [])]
     fields = given(
@@ -85,34 +92,62 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 
 async def _reproduced(wanted: Wanted, ending: Ending, url: str | None, key: str | None) -> None:
-    from gateway.cli import made_by, outcome
+    from gateway.cli import outcome
 
-    file = Path(wanted.source)
-    if _is_file(file):
-        told = made_by.read(file)
+    if not _is_file(Path(wanted.source)):
         async with local_gateway.reached(url, key) as client:
-            order = await _of_picture(client, wanted, told)
-            await outcome.reach(client, order, ending)
+            await outcome.reach(client, _of_job(wanted, wanted.source), ending)
         return
+    told, canvas = _read(Path(wanted.source))
     async with local_gateway.reached(url, key) as client:
-        await outcome.reach(client, _of_job(wanted, wanted.source), ending)
+        order = await _of_picture(client, wanted, told, canvas)
+        await outcome.reach(client, order, ending)
 
 
 def _is_file(path: Path) -> bool:
     """Whether the argument means a file, be it there or not: the name of a job has no ending."""
-    return path.is_file() or "/" in str(path) or path.suffix.lower() in results.PICTURES
+    return path.is_file() or "/" in str(path) or flagging.is_media(path)
 
 
-async def _of_picture(client: Client, wanted: Wanted, told: Any) -> Order:
+def _read(file: Path) -> tuple[MadeBy, Held | None]:
+    """Return what a file tells, and the canvas in it where it holds no graph that ran."""
+    from gateway.cli import made_by
+
+    try:
+        told = made_by.read(file)
+    except CommandFailed:
+        canvas = _canvas(file)
+        if canvas is None:
+            raise
+        return made_by.MadeBy(None, None), canvas
+    return told, None if told.workflow else _canvas(file)
+
+
+def _canvas(file: Path) -> Held | None:
+    from gateway.cli import workflow_file
+
+    try:
+        held = workflow_file.held(file)
+    except CommandFailed:
+        return None
+    return held if held.is_embedded and held.is_canvas else None
+
+
+async def _of_picture(client: Client, wanted: Wanted, told: MadeBy, canvas: Held | None) -> Order:
+    from gateway.cli import conversion
+
     if told.job_id is not None and await _is_known(client, told.job_id):
         return _of_job(wanted, told.job_id)
+    if canvas is not None:
+        file = await conversion.by_gateway(client, canvas)
+        return _of_graph(wanted, file.workflow, [_OF_CANVAS, *file.notes])
     if told.workflow is None:
         raise CommandFailed(
             f"The gateway does not know the job {told.job_id} any more, "
             f"and {wanted.source} holds no workflow.",
             hint="Records stay for JOB_TTL_S after the end.",
         )
-    return _of_graph(wanted, told.workflow)
+    return _of_graph(wanted, told.workflow, [])
 
 
 async def _is_known(client: Client, job_id: str) -> bool:
@@ -130,8 +165,7 @@ def _of_job(wanted: Wanted, job_id: str) -> Order:
     return Order(f"{job_path(job_id)}/reproduce", body, wanted.source, wanted.overrides)
 
 
-def _of_graph(wanted: Wanted, workflow: Any) -> Order:
-    from gateway import graph
+def _of_graph(wanted: Wanted, workflow: graph.Graph, said: Sequence[str]) -> Order:
     from gateway.cli import file_edits, file_order
     from gateway.workflows import changes
 
@@ -142,4 +176,4 @@ def _of_graph(wanted: Wanted, workflow: Any) -> Order:
     edited = graph.with_inputs(workflow, edits)
     told = changes.told(workflow, edited)
     body = {**wanted.fields, "prompt": edited}
-    return Order("/prompt", body, wanted.source, wanted.overrides, told, notes)
+    return Order("/prompt", body, wanted.source, wanted.overrides, told, [*said, *notes])

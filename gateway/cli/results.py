@@ -16,8 +16,6 @@ from gateway.cli.failure import CommandFailed
 
 #: What a picture is converted to when the name of its file ends so.
 _CONVERTED = {".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif"}
-#: How the names of pictures end that may tell what made them.
-PICTURES = (".png", *_CONVERTED)
 _CHUNK = 256 * 1024
 
 
