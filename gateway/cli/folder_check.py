@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.cli import settings as setting
 from gateway.cli.failure import CommandFailed
 
 if TYPE_CHECKING:
-    from gateway.workflows.catalog import Catalog
+    from gateway.workflows.catalog import Catalog, Entry
     from gateway.workflows.files.mistakes import Mistake
     from gateway.workflows.workflow import Workflow
 
@@ -23,33 +23,57 @@ class Checked:
 
     workflows: int
     mistakes: list[str]
+    #: What could not be looked at, and what the conversion of a file warns of.
+    notes: list[str]
 
 
-async def check(paths: Sequence[Path]) -> Checked:
-    """Return what is wrong with folders and files; raises CommandFailed for what is not there."""
+async def check(paths: Sequence[Path], source: str | None = None) -> Checked:
+    """Return what is wrong with folders and files; raises CommandFailed for what is not there.
+
+    `source` tells the node classes, as `--object-info`: without it, workflows in the format of
+    the canvas are not looked at.
+    """
     from gateway.api import routes
+    from gateway.cli import object_info
 
-    count, mistakes = 0, []
+    definitions = await object_info.read(source) if source is not None else {}
+    count = 0
+    mistakes: list[str] = []
+    notes: list[str] = []
     for path in paths:
         if not path.exists():
             raise CommandFailed(f"{path}: there is no such file or folder.")
         root = path if path.is_dir() else _root(path)
-        async with _catalog(root, routes.is_taken) as catalog:
+        async with _catalog(root, definitions, routes.is_taken) as catalog:
             name = None if path.is_dir() else _name(path, root)
-            count += sum(name in (None, entry.name) for entry in catalog.entries())
+            entries = [entry for entry in catalog.entries() if name in (None, entry.name)]
+            count += sum(not entry.waits for entry in entries)
             mistakes += _told(root, _mistakes(catalog, name))
-    return Checked(count, list(dict.fromkeys(mistakes)))
+            notes += _notes(entries)
+    return Checked(count, list(dict.fromkeys(mistakes)), list(dict.fromkeys(notes)))
 
 
 async def workflow(path: Path) -> Workflow:
-    """Return the workflow of a file that has a manifest; raises CommandFailed."""
+    """Return the workflow of a file that has a manifest; raises CommandFailed.
+
+    Where it is in the format of the canvas, ComfyUI is asked for its node classes.
+    """
+    from gateway.cli import object_info
+
     root = _root(path)
     name = _name(path, root)
     async with _catalog(root) as catalog:
-        wrong = _told(root, _mistakes(catalog, name))
-        if wrong:
-            raise CommandFailed("The workflow has mistakes.", hint="\n      ".join(wrong))
-        return catalog.get(name)
+        if not any(entry.waits for entry in catalog.entries() if entry.name == name):
+            return _of(catalog, root, name)
+    async with _catalog(root, await object_info.read(None)) as catalog:
+        return _of(catalog, root, name)
+
+
+def _of(catalog: Catalog, root: Path, name: str) -> Workflow:
+    wrong = _told(root, _mistakes(catalog, name))
+    if wrong:
+        raise CommandFailed("The workflow has mistakes.", hint="\n      ".join(wrong))
+    return catalog.get(name)
 
 
 def _root(path: Path) -> Path:
@@ -68,16 +92,20 @@ def _stem(path: Path) -> str:
 
 @contextlib.asynccontextmanager
 async def _catalog(
-    root: Path, is_taken: Callable[[str], bool] = lambda _: False
+    root: Path,
+    definitions: Mapping[str, Any] | None = None,
+    is_taken: Callable[[str], bool] = lambda _: False,
 ) -> AsyncIterator[Catalog]:
     from gateway import log
-    from gateway.workflows.catalog import Catalog
+    from gateway.media import embedded
+    from gateway.workflows.catalog import Catalog, Conversion
     from gateway.workflows.python.scripts import Scripts
 
     # What a gateway writes into its log is told here otherwise.
     log.configure("error", "console", log.stderr())
     async with Scripts.open() as scripts:
-        catalog = Catalog(root, scripts, is_taken)
+        reading = Conversion(lambda: definitions or {}, embedded.workflow_of)
+        catalog = Catalog(root, scripts, is_taken, reading)
         await catalog.load()
         yield catalog
 
@@ -88,6 +116,19 @@ def _mistakes(catalog: Catalog, name: str | None) -> Iterable[Mistake]:
         return catalog.mistakes
     own = [wrong for entry in catalog.entries() if entry.name == name for wrong in entry.mistakes]
     return {*own, *(wrong for wrong in catalog.mistakes if _stem(Path(wrong.file)) == name)}
+
+
+def _notes(entries: Sequence[Entry]) -> Iterator[str]:
+    """Tell what was not looked at, in one line, and what conversions warn of."""
+    waiting = [entry.name for entry in entries if entry.waits]
+    if waiting:
+        yield (
+            f"not checked: {', '.join(waiting)}, in the format of the canvas; "
+            "--object-info tells what ComfyUI's nodes take."
+        )
+    for entry in entries:
+        for warning in entry.workflow.warnings if entry.workflow is not None else ():
+            yield f"{entry.name}: {warning}"
 
 
 def _told(root: Path, mistakes: Iterable[Mistake]) -> list[str]:

@@ -59,12 +59,22 @@ def workflows_check(
         list[Path] | None,
         typer.Argument(metavar="[FOLDER|FILE]...", help="WORKFLOW_DIR when not given."),
     ] = None,
+    object_info: Annotated[
+        str | None,
+        typer.Option(
+            "--object-info",
+            metavar="FILE|URL",
+            help="ComfyUI's /object_info; without it, files of the canvas are not checked.",
+        ),
+    ] = None,
 ) -> None:
     """Say what is wrong in workflows and manifests; needs no running gateway."""
     from gateway.cli import folder_check, screen
     from gateway.cli import settings as setting
 
-    found = asyncio.run(folder_check.check(paths or [setting.read().workflow_dir]))
+    folders = paths or [setting.read().workflow_dir]
+    found = asyncio.run(folder_check.check(folders, object_info))
+    screen.show_notes(found.notes)
     screen.show_lines(found.mistakes)
     if found.mistakes:
         raise typer.Exit(1)

@@ -14,7 +14,10 @@ WORKFLOWS, BASE, PRESETS, LORA_PRESETS = "workflows", "base", "presets", "lora_p
 SHARED = (WORKFLOWS, BASE, PRESETS, LORA_PRESETS)
 _YAML = (".yaml", ".yml")
 #: What ComfyUI saves its workflows in; no workflow of its own, unless a manifest names it.
-MEDIA = (".png", ".webp", ".jpg", ".jpeg", ".flac", ".mp4")
+MEDIA = (
+    *(".png", ".apng", ".webp", ".jpg", ".jpeg", ".avif", ".svg", ".glb"),
+    *(".flac", ".mp3", ".opus", ".ogg", ".mp4", ".mov", ".webm", ".mkv"),
+)
 _NAME = re.compile(r"(?:[^\W_][\w .()+,@=-]{0,99}/)*[^\W_][\w .()+,@=-]{0,99}")
 
 
