@@ -1,13 +1,17 @@
 """The format of the canvas: how it is read, and what the official frontend makes of it.
 
-definitions     node classes as the canvas shows them: their slots and widgets
+definitions     node classes as `/object_info` defines them
+shapes          node classes as the canvas shows them: their slots and widgets
 document        the file, taken apart into sheets of nodes and links
 values          which saved value belongs to which widget, and what it makes of it
 nodes           a node with its slots and the values of its widgets
 frames          a subgraph as often as it is used
 promotion       widgets that a subgraph shows of its inner nodes
+levels          the sheets of a file with their nodes
 resolution      where a link really begins
 primitives      nodes that write their value into the widgets of others
 wireless        links without a wire: SetNode and GetNode
+sending         a node as it is sent
+problems        what cannot be known, and what is worth a warning
 text            what is replaced in texts: dates, values of other nodes, {one|other}
 """

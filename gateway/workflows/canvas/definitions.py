@@ -1,4 +1,4 @@
-"""Node classes as the canvas shows them: slots, widgets, and which saved value belongs to which.
+"""Node classes as `/object_info` defines them: their inputs, and in which order they are shown.
 
 The facts are those of the official frontend, 1.27: which types are widgets, and what it adds to
 classes that take or show media.
@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-#: No value at all: what JavaScript leaves out of JSON.
-NOTHING: Final = object()
+from typing import Any
 
 #: Widgets that hold what only a browser can make, when it sends the workflow.
 CAPTURED = frozenset(("AUDIO_RECORD", "LOAD_3D", "LOAD_3D_ANIMATION", "WEBCAM"))
@@ -30,24 +27,6 @@ _SHOWS_3D = {
     "SaveGLB": "PREVIEW_3D",
     "Preview3D": "PREVIEW_3D",
     "Preview3DAnimation": "PREVIEW_3D_ANIMATION",
-}
-_BUTTONS_3D = {
-    "upload 3d model": "upload3dmodel",
-    "upload extra resources": "uploadExtraResources",
-    "clear": "clear",
-}
-_DEFAULTS: dict[str, Any] = {
-    "INT": 0,
-    "FLOAT": 0,
-    "STRING": "",
-    "BOOLEAN": False,
-    "MARKDOWN": "",
-    "COLOR": "#000000",
-    "TEXTAREA": "",
-    "AUDIO_UI": "",
-    "AUDIO_RECORD": "",
-    "IMAGEUPLOAD": "image",
-    "AUDIOUPLOAD": "",
 }
 _MEDIA_FLAGS = ("image_upload", "video_upload", "animated_image_upload")
 _SEEDS = ("seed", "noise_seed")
@@ -85,88 +64,51 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class WidgetClass:
-    """A widget of a class."""
-
-    name: str
-    type: str
-    default: Any = NOTHING
-    #: Whether `widgets_values` has a place for it.
-    is_saved: bool = True
-    #: Whether it becomes an input of the prompt.
-    is_sent: bool = True
-    #: Whether a text field holds it, which makes a text of anything.
-    is_text: bool = False
-    #: Whether {one|other} in it stands for a choice.
-    is_dynamic: bool = False
-    #: Whether its value is a file, or several: what is uploaded through another widget.
-    is_file: bool = False
-    #: Whether a node may be saved without it.
-    is_optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SlotClass:
-    """An input slot of a class; `widget` is the widget that it belongs to."""
-
-    name: str
-    type: str
-    widget: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NodeShape:
-    """A class as the canvas shows it."""
+class NodeClass:
+    """A class of `/object_info`."""
 
     name: str
     title: str
-    #: Inputs in the order of the definition, whether they have a widget or not.
+    #: Inputs in the order of the definition.
     inputs: tuple[Input, ...]
-    slots: tuple[SlotClass, ...]
-    widgets: tuple[WidgetClass, ...]
+    #: Inputs in the order in which the canvas shows them.
+    ordered: tuple[Input, ...]
     outputs: tuple[str, ...]
 
-    @property
-    def saved_widgets(self) -> tuple[WidgetClass, ...]:
-        """Those that `widgets_values` has a place for, in its order."""
-        return tuple(widget for widget in self.widgets if widget.is_saved)
 
-
-def shape(name: str, definition: Mapping[str, Any]) -> NodeShape:
-    """Return how the canvas shows a class of `/object_info`."""
+def read(name: str, definition: Mapping[str, Any]) -> NodeClass:
+    """Return a class; what makes no sense in its definition is passed over."""
     inputs = tuple(_inputs(name, definition))
-    ordered = _ordered(inputs, definition)
-    widgets = [widget for found in ordered if found.is_widget for widget in _widgets(found)]
-    if name == "PreviewAny":
-        widgets.append(WidgetClass("preview", "STRING", "", is_saved=False, is_text=True))
-    sockets = [SlotClass(found.name, found.type) for found in ordered if not found.is_widget]
-    slots = [
-        SlotClass(found.name, found.type, found.name)
-        for found in ordered
-        if found.is_widget and not found.options.get("socketless")
-    ]
-    return NodeShape(
+    title = definition.get("display_name")
+    return NodeClass(
         name,
-        str(definition.get("display_name") or name),
+        title if isinstance(title, str) and title else name,
         inputs,
-        (*sockets, *slots),
-        tuple(widgets),
+        tuple(_ordered(inputs, definition)),
         tuple(_outputs(definition)),
     )
 
 
+def fields(groups: Any, prefix: str = "") -> Iterator[Input]:
+    """Yield the inputs of {required, optional}."""
+    found = mapping(groups)
+    for group in ("required", "optional"):
+        for key, spec in mapping(found.get(group)).items():
+            yield _input(f"{prefix}{key}", spec, is_optional=group == "optional")
+
+
 def _inputs(name: str, definition: Mapping[str, Any]) -> Iterator[Input]:
-    groups = _mapping(definition.get("input"))
-    own = _mapping(groups.get("required"))
+    groups = mapping(definition.get("input"))
+    own = mapping(groups.get("required"))
     required = {**own, **_added(name, own)} if "required" in groups else own
-    optional = _mapping(groups.get("optional"))
+    optional = mapping(groups.get("optional"))
     for key, spec in {**required, **optional}.items():
         yield _input(key, spec, is_optional=key in optional or key not in own)
 
 
 def _input(name: str, spec: Any, *, is_optional: bool = False) -> Input:
     kind = spec[0] if isinstance(spec, list | tuple) and spec else None
-    options = _mapping(spec[1]) if kind is not None and len(spec) > 1 else {}
+    options = mapping(spec[1]) if kind is not None and len(spec) > 1 else {}
     if isinstance(kind, list):
         return Input(name, "COMBO", {**options, "options": kind}, is_optional)
     return Input(name, kind if isinstance(kind, str) else "UNKNOWN", options, is_optional)
@@ -179,7 +121,7 @@ def _added(name: str, required: Mapping[str, Any]) -> dict[str, Any]:
         found["audioUI"] = ["AUDIO_UI", {}]
     if name in _SHOWS_3D:
         found["image"] = [_SHOWS_3D[name]]
-    media = next((key for key, spec in required.items() if _is_media(_input(key, spec))), None)
+    media = next((key for key, spec in required.items() if is_media(_input(key, spec))), None)
     if media is not None:
         found["upload"] = ["IMAGEUPLOAD", {}]
     audio = _input("audio", required.get("audio"))
@@ -188,15 +130,16 @@ def _added(name: str, required: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _is_media(found: Input) -> bool:
+def is_media(found: Input) -> bool:
+    """Whether an input lists files that can be uploaded."""
     return found.type == "COMBO" and any(found.options.get(flag) is True for flag in _MEDIA_FLAGS)
 
 
 def _ordered(inputs: tuple[Input, ...], definition: Mapping[str, Any]) -> list[Input]:
     """Return the inputs as `input_order` has them, those that it leaves out at the end."""
-    order = _mapping(definition.get("input_order"))
+    order = mapping(definition.get("input_order"))
     by_name = {found.name: found for found in inputs}
-    optional = _mapping(_mapping(definition.get("input")).get("optional"))
+    optional = mapping(mapping(definition.get("input")).get("optional"))
     found: dict[str, Input] = {}
     for group, is_optional in (("required", False), ("optional", True)):
         names = order.get(group)
@@ -212,69 +155,6 @@ def _outputs(definition: Mapping[str, Any]) -> Iterator[str]:
         yield "COMBO" if isinstance(kind, list) else str(kind)
 
 
-def _widgets(found: Input) -> Iterator[WidgetClass]:
-    """Yield the widgets of an input: its own, and those that the frontend puts beside it."""
-    kind = found.widget_type
-    if kind in ("LOAD_3D", "LOAD_3D_ANIMATION"):
-        for name, value in _BUTTONS_3D.items():
-            yield WidgetClass(name, "button", value)
-    yield _widget(found, kind)
-    if kind == "INT" and found.is_controlled:
-        yield _control("control_after_generate")
-    if kind == "COMBO" and not found.options.get("multi_select"):
-        yield from _beside_combo(found)
-
-
-def _beside_combo(found: Input) -> Iterator[WidgetClass]:
-    remote = found.options.get("remote")
-    if remote:
-        yield WidgetClass("Auto-refresh after generation", "toggle", False, is_sent=False)
-        if _mapping(remote).get("refresh_button"):
-            yield WidgetClass("refresh", "button", "refresh")
-    if found.options.get("control_after_generate"):
-        yield _control("control_after_generate")
-        yield _control("control_filter_list")
-
-
-def _control(name: str) -> WidgetClass:
-    return WidgetClass(name, "control", "randomize", is_sent=False, is_optional=True)
-
-
-def _widget(found: Input, kind: str) -> WidgetClass:
-    options = found.options
-    is_text = kind == "MARKDOWN" or (kind == "STRING" and bool(options.get("multiline")))
-    return WidgetClass(
-        found.name,
-        kind,
-        _default(found, kind),
-        is_saved=kind != "AUDIO_UI",
-        is_sent=kind not in ("IMAGEUPLOAD", "AUDIOUPLOAD"),
-        is_text=is_text,
-        is_dynamic=options.get("dynamicPrompts") is True,
-        is_file=_is_media(found),
-        is_optional=found.is_optional,
-    )
-
-
-def _default(found: Input, kind: str) -> Any:
-    given = found.options.get("default")
-    if kind == "COMBO":
-        return _default_choice(found, given)
-    if kind in ("INT", "FLOAT", "STRING", "BOOLEAN") and given is not None:
-        return given
-    return _DEFAULTS.get(kind, "")
-
-
-def _default_choice(found: Input, given: Any) -> Any:
-    if found.options.get("multi_select"):
-        return []
-    choices = found.options.get("options")
-    if given:
-        return given
-    if isinstance(choices, list) and choices:
-        return choices[0]
-    return "Loading..." if found.options.get("remote") else NOTHING
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return an object; an empty one where something else stands."""
     return value if isinstance(value, Mapping) else {}

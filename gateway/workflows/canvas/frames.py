@@ -10,7 +10,7 @@ from gateway.workflows.canvas.nodes import Node
 
 #: More than any workflow has, and what a few subgraphs within each other amount to easily.
 MOST_NODES = 50_000
-_DEEPEST = 200
+DEEPEST = 200
 
 
 class TooLarge(Exception):
@@ -67,7 +67,7 @@ def flattened(levels: Mapping[str, Level]) -> list[tuple[Frame, Node]]:
             waiting.pop()
             continue
         count += 1
-        if count > MOST_NODES or len(waiting) > _DEEPEST:
+        if count > MOST_NODES or len(waiting) > DEEPEST:
             raise TooLarge
         if node.sheet is None:
             found.append((frame, node))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gateway.workflows.canvas import values
-from gateway.workflows.canvas.definitions import NodeShape, WidgetClass
 from gateway.workflows.canvas.document import BYPASSED, MUTED, SavedNode, Sheet, kind_of
+from gateway.workflows.canvas.shapes import NodeShape, WidgetClass
 
 Kind = Literal["class", "subgraph", "virtual", "unknown"]
 
@@ -74,6 +74,8 @@ class Node:
     widgets: list[Widget] = field(default_factory=list)
     properties: Mapping[str, Any] = field(default_factory=dict)
     saved: SavedNode | None = None
+    #: How the canvas shows its class; None where ComfyUI has no such class.
+    shape: NodeShape | None = None
     #: What a subgraph consists of.
     sheet: Sheet | None = None
 
@@ -94,17 +96,19 @@ class Node:
 
 def of_class(saved: SavedNode, shape: NodeShape) -> Node:
     """Return a node of a class that ComfyUI has."""
+    outputs = shape.node_class.outputs
     return Node(
         saved.id,
         saved.type,
         "class",
-        saved.title or shape.title,
+        saved.title or shape.node_class.title,
         saved.mode,
         list(_slots(saved, shape)),
-        [*shape.outputs, *(kind_of(slot) for slot in saved.outputs[len(shape.outputs) :])],
+        [*outputs, *(kind_of(slot) for slot in saved.outputs[len(outputs) :])],
         list(_widgets(saved, shape)),
         saved.properties,
         saved,
+        shape,
     )
 
 

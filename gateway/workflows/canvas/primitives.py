@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gateway.workflows.canvas.definitions import NOTHING
 from gateway.workflows.canvas.frames import Level
 from gateway.workflows.canvas.nodes import Node, Slot
+from gateway.workflows.canvas.shapes import NOTHING
 
 _REPLACES = "Run widget replace on values"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from gateway.workflows.canvas.definitions import NOTHING
 from gateway.workflows.canvas.document import INPUTS, Port, Sheet
 from gateway.workflows.canvas.frames import Level
 from gateway.workflows.canvas.nodes import Node, Widget
+from gateway.workflows.canvas.shapes import NOTHING
 
 
 def promote(levels: Mapping[str, Level]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.workflows.canvas.definitions import NOTHING, NodeShape, WidgetClass
+from gateway.workflows.canvas.shapes import NOTHING, NodeShape, WidgetClass
 
 #: Values by position, or by name; None where the file has none.
 Saved = list[Any] | Mapping[str, Any] | None
@@ -45,6 +45,14 @@ def misfit(saved: Saved, shape: NodeShape) -> str | None:
     return None
 
 
+def left_over(saved: Saved, shape: NodeShape) -> int:
+    """Return how many values at the end say something, and have no widget."""
+    if not isinstance(saved, list):
+        return 0
+    rest = _without_forced(shape, saved)[len(shape.saved_widgets) :]
+    return sum(value not in (None, "") for value in rest)
+
+
 def _fits(widget: WidgetClass, value: Any) -> bool:
     """Whether a value may be meant for a widget."""
     if value is None:
@@ -70,7 +78,7 @@ def by_name(saved: Saved, shape: NodeShape) -> dict[str, Any]:
 def _without_forced(shape: NodeShape, values: list[Any]) -> list[Any]:
     """Drop values of inputs that were widgets once, and are sockets now."""
     names = {widget.name for widget in shape.widgets}
-    found = [one for one in shape.inputs if one.name in names or one.is_forced]
+    found = [one for one in shape.node_class.inputs if one.name in names or one.is_forced]
     count = sum(2 if one.is_controlled else 1 for one in found)
     if count != len(values) or not any(one.is_forced for one in found):
         return values

@@ -1,0 +1,73 @@
+"""The sheets of a file, with every node as the canvas would show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.workflows.canvas import definitions, nodes, shapes
+from gateway.workflows.canvas.definitions import NodeClass
+from gateway.workflows.canvas.document import OUTPUTS, Document, Link, SavedNode, Sheet
+from gateway.workflows.canvas.frames import Level
+from gateway.workflows.canvas.nodes import Node
+from gateway.workflows.canvas.shapes import NodeShape
+
+
+def levels(document: Document, object_info: Mapping[str, Any]) -> dict[str, Level]:
+    """Return the sheets by their ids; that of the workflow itself is empty."""
+    reader = _Reader(document, object_info)
+    sheets = {"": document.root, **document.subgraphs}
+    return {sheet_id: reader.level(sheet) for sheet_id, sheet in sheets.items()}
+
+
+class _Reader:
+    """Reads nodes, each by what its class is."""
+
+    def __init__(self, document: Document, object_info: Mapping[str, Any]) -> None:
+        self._subgraphs = document.subgraphs
+        self._object_info = object_info
+        self._classes: dict[str, NodeClass | None] = {}
+        self._shapes: dict[str, NodeShape] = {}
+
+    def level(self, sheet: Sheet) -> Level:
+        """Return a sheet with its nodes."""
+        found = {node_id: self._node(saved) for node_id, saved in sheet.nodes.items()}
+        return Level(sheet.id, found, sheet.links, _ends(sheet))
+
+    def _node(self, saved: SavedNode) -> Node:
+        sheet = self._subgraphs.get(saved.type)
+        if sheet is not None:
+            return nodes.of_subgraph(saved, sheet)
+        if saved.type in nodes.VIRTUAL:
+            return nodes.as_saved(saved, "virtual")
+        found = self._class(saved.type)
+        if found is None:
+            return nodes.as_saved(saved, "unknown")
+        return nodes.of_class(saved, self._shape(found, saved))
+
+    def _shape(self, found: NodeClass, saved: SavedNode) -> NodeShape:
+        if shapes.depends(found, saved):
+            return shapes.shape(found, saved)
+        if found.name not in self._shapes:
+            self._shapes[found.name] = shapes.shape(found, saved)
+        return self._shapes[found.name]
+
+    def _class(self, name: str) -> NodeClass | None:
+        if name not in self._classes:
+            given = self._object_info.get(name)
+            found = definitions.read(name, given) if isinstance(given, Mapping) else None
+            self._classes[name] = found
+        return self._classes[name]
+
+
+def _ends(sheet: Sheet) -> dict[int, Link]:
+    """Return the link that leads to each output of a subgraph."""
+    ends: dict[int, Link] = {}
+    for slot, port in enumerate(sheet.outputs):
+        link = next((sheet.links[one] for one in port.links if one in sheet.links), None)
+        if link is not None:
+            ends[slot] = link
+    for link in sheet.links.values():
+        if link.target == OUTPUTS:
+            ends.setdefault(link.target_slot, link)
+    return ends

@@ -1,0 +1,100 @@
+"""A node as it is sent: its class, and the values and links of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.workflows.canvas import resolution, text, values
+from gateway.workflows.canvas.definitions import CAPTURED
+from gateway.workflows.canvas.frames import Frame
+from gateway.workflows.canvas.nodes import Node, Widget
+from gateway.workflows.canvas.problems import Problems
+from gateway.workflows.canvas.shapes import NOTHING
+from gateway.workflows.canvas.wireless import Setters
+
+_SAMPLERS = frozenset(("KSampler", "KSamplerAdvanced"))
+
+
+@dataclass
+class Sending:
+    """Turns nodes into those of a prompt."""
+
+    #: Puts dates and values of nodes into a text.
+    replaced: Callable[[str], str]
+    problems: Problems
+    _setters: Setters = field(default_factory=Setters)
+
+    def node(self, frame: Frame, node: Node) -> dict[str, Any]:
+        """Return a node of the prompt."""
+        self._check(frame, node)
+        inputs = {
+            widget.name: _wrapped(self._value(frame, node, widget))
+            for widget in node.widgets
+            if widget.is_sent and widget.value is not NOTHING
+        }
+        for index, slot in enumerate(node.slots):
+            if slot.link is None:
+                continue
+            try:
+                found = resolution.resolve(frame, node, index, self._setters.meant)
+            except resolution.Circle as circle:
+                within = frame.name(circle.node)
+                self.problems.refuse(circle.node, within, "its links lead in a circle")
+                break
+            if isinstance(found, resolution.Value):
+                inputs[slot.name] = _wrapped(found.value)
+            elif found is not None:
+                inputs[slot.name] = [found.node_id, found.slot]
+        return {"inputs": inputs, "class_type": node.type, "_meta": {"title": node.title}}
+
+    def _check(self, frame: Frame, node: Node) -> None:
+        name = frame.name(node)
+        if node.shape is None:
+            self.problems.refuse(node, name, f"this ComfyUI has no class {node.type[:100]}")
+            return
+        saved = node.saved.values if node.saved else None
+        misfit = values.misfit(saved, node.shape)
+        if misfit is not None:
+            self.problems.refuse(node, name, misfit)
+        left = values.left_over(saved, node.shape)
+        if left:
+            many = "the last value" if left == 1 else f"the last {left} values"
+            self.problems.warn(node, name, f"{many} in the file belong to no widget of its class")
+
+    def _value(self, frame: Frame, node: Node, widget: Widget) -> Any:
+        """Return what is sent of a widget's value."""
+        value, shape = widget.value, widget.shape
+        if shape is not None and shape.type in CAPTURED:
+            message = f"what it captures as {widget.name} is as the file has it"
+            self.problems.warn(node, frame.name(node), message)
+        if not isinstance(value, str):
+            return value
+        if node.type in text.SAVERS and widget.name == "filename_prefix":
+            return self.replaced(value)
+        if node.type in _SAMPLERS and widget.name == "sampler_name":
+            return value.removeprefix("sample_")
+        if shape is not None and shape.is_dynamic:
+            return text.chosen(value)
+        return value
+
+
+def linked(made: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the nodes without links to those that are not sent."""
+    return {
+        node_id: {
+            **node,
+            "inputs": {
+                name: value
+                for name, value in node["inputs"].items()
+                if not isinstance(value, list) or value[0] in made
+            },
+        }
+        for node_id, node in made.items()
+    }
+
+
+def _wrapped(value: Any) -> Any:
+    """Return a value as an input; a list would be taken for a link."""
+    return {"__value__": value} if isinstance(value, list) else value
