@@ -281,11 +281,40 @@ class JobRequest(BaseModel):
         return value
 
 
+def _workflow(value: Any) -> Any:
+    if not isinstance(value, dict | str):
+        raise ValueError(  # noqa: TRY004 - the only kind that pydantic words as it is
+            "a workflow is an object, or a string that stands for a file: a URL, or base64"
+        )
+    return value
+
+
+AnyWorkflow = Annotated[
+    Any,
+    AfterValidator(_workflow),
+    WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string"}]}),
+    Field(
+        description="API format (node id -> {inputs, class_type, _meta?}), or as the canvas saves "
+        "it (nodes, links); or the URL, data URL or base64 of either as a JSON file, or of a PNG, "
+        "WebP, JPEG, FLAC or MP4 that ComfyUI made."
+    ),
+]
+
+
 class PromptRequest(JobRequest):
     """`POST /prompt`."""
 
-    prompt: dict[str, Any] = Field(
-        description="API-format workflow: node id -> {inputs, class_type, _meta?}."
+    prompt: AnyWorkflow
+
+
+class ConvertRequest(BaseModel):
+    """`POST /convert`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    prompt: AnyWorkflow
+    credentials: list[Credential] = Field(
+        [], max_length=100, description="For a `prompt` that is a URL."
     )
 
 
@@ -314,7 +343,7 @@ class InterruptRequest(BaseModel):
     id: str
 
 
-_Kind = TypeVar("_Kind", bound=JobRequest)
+_Kind = TypeVar("_Kind", bound=BaseModel)
 
 
 def parse(kind: type[_Kind], body: Any, *, strict: bool) -> tuple[_Kind, list[str]]:
@@ -329,8 +358,6 @@ def parse(kind: type[_Kind], body: Any, *, strict: bool) -> tuple[_Kind, list[st
         raise errors.InvalidRequest(
             f"The body is {given}, not an object.", hint=f"Send {{{fields}}}; /docs has an example."
         )
-    if kind is PromptRequest and isinstance(body.get("nodes"), list) and "prompt" not in body:
-        raise errors.UiWorkflow
     unknown = sorted(body.keys() - kind.model_fields.keys())
     if unknown and strict:
         raise errors.InvalidRequest(f"Unknown fields: {', '.join(unknown)}.", location=unknown[0])
@@ -338,7 +365,8 @@ def parse(kind: type[_Kind], body: Any, *, strict: bool) -> tuple[_Kind, list[st
         request = kind.model_validate(body)
     except ValidationError as failure:
         raise invalid_request(failure) from None
-    _check_one_upload(request)
+    if isinstance(request, JobRequest):
+        _check_one_upload(request)
     return request, [f"Unknown field {name[:100]!r} was ignored." for name in unknown[:20]]
 
 

@@ -25,8 +25,10 @@ _NOT_ECHOED = ("id", "credentials", "extra_data")
 async def accept_or_join(parts: Parts, asked: Asked, job_id: str, respond_async: bool) -> Job:
     """Return the new job, or the one that has its id or its key already; raises IdTaken.
 
-    Nearly all are new, so it is not asked first: the store knows when it is put.
+    Nearly all are new, so most are not asked first: the store knows when it is put.
     """
+    if asked.looks_first and (found := await _existing(parts, asked, job_id)) is not None:
+        return found
     try:
         return await _accept(parts, asked, job_id, respond_async)
     except errors.GatewayError:

@@ -7,6 +7,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
+class UnknownNode(BaseModel):
+    """A node of the canvas of which something cannot be known."""
+
+    id: str
+    title: str | None = None
+    class_type: str | None = None
+    message: str
+    custom_node: str | None = Field(None, description="What the file says that it came from.")
+
+
 class ErrorAnswer(BaseModel):
     """Every answer that is not a success."""
 
@@ -15,6 +25,7 @@ class ErrorAnswer(BaseModel):
     location: str | None = None
     hint: str | None = None
     node_errors: dict[str, Any] | None = None
+    nodes: list[UnknownNode] | None = Field(None, description="Of `not_convertible`.")
 
 
 class Output(BaseModel):
@@ -142,6 +153,13 @@ class PromptAnswer(BaseModel):
     stats: Stats
     warnings: list[str]
     node_errors: dict[str, Any] | None = None
+
+
+class ConvertedAnswer(BaseModel):
+    """`POST /convert`: the workflow in API format."""
+
+    prompt: dict[str, Node]
+    warnings: list[str] = Field(description="What became of it; the first says if it was as it is.")
 
 
 class AcceptedAnswer(BaseModel):

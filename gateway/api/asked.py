@@ -54,6 +54,8 @@ class Asked:
     idempotency_key: str | None
     owner: str | None
     received_at: float
+    #: Whether it is asked first if its job is there: the graph costs more than the question.
+    looks_first: bool = False
 
     @property
     def is_anonymous(self) -> bool:
@@ -79,11 +81,17 @@ async def receive(
 
     Raises InvalidJson that shows the `example`, RequestTimeout, InvalidRequest.
     """
-    parts = request.app[PARTS]
     received_at = clock.now()
     raw = await read(request) or (b"{}" if may_be_empty else b"")
+    return await of_json(request, raw, received_at, scope, example)
+
+
+async def of_json(
+    request: web.Request, raw: bytes, received_at: float, scope: str = "", example: str = _EXAMPLE
+) -> Received:
+    """Return a body that was read; raises InvalidJson that shows the `example`."""
     large = len(raw) > LARGE
-    parse = partial(_parsed, raw, example, parts.settings.max_json_depth)
+    parse = partial(_parsed, raw, example, request.app[PARTS].settings.max_json_depth)
     body = await asyncio.to_thread(parse) if large else parse()
     return await received(request, body, body, scope, received_at, is_large=large)
 
@@ -138,6 +146,8 @@ def asked(
     wire: JobRequest,
     warnings: list[str],
     draw: Callable[[Parts], Awaitable[Drawn]],
+    *,
+    looks_first: bool = False,
 ) -> Asked:
     """Return a request that was understood."""
     return Asked(
@@ -149,6 +159,7 @@ def asked(
         received.idempotency_key,
         received.owner,
         received.received_at,
+        looks_first,
     )
 
 
@@ -164,14 +175,14 @@ def _parsed(raw: bytes, example: str, most: int) -> Any:
     return body
 
 
-def check_depth(body: Any, most: int) -> None:
+def check_depth(body: Any, most: int, name: str = "The body") -> None:
     """Raise InvalidJson when the value nests deeper than MAX_JSON_DEPTH."""
     level: list[Any] = [body]
     for _ in range(most):
         level = [child for value in level for child in _children(value)]
         if not level:
             return
-    raise errors.InvalidJson(f"The body nests deeper than {most} levels (MAX_JSON_DEPTH).")
+    raise errors.InvalidJson(f"{name} nests deeper than {most} levels (MAX_JSON_DEPTH).")
 
 
 def _children(value: Any) -> Iterator[Any]:

@@ -25,6 +25,26 @@ EXAMPLE = {
     }
 }
 
+#: The same, as the canvas saves it; what only the canvas reads is left out.
+CANVAS_EXAMPLE = {
+    "nodes": [
+        {
+            "id": 1,
+            "type": "EmptyImage",
+            "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [1]}],
+            "widgets_values": [256, 256, 1, 3368703],
+        },
+        {
+            "id": 2,
+            "type": "SaveImage",
+            "inputs": [{"name": "images", "type": "IMAGE", "link": 1}],
+            "widgets_values": ["hello"],
+        },
+    ],
+    "links": [[1, 1, 0, 2, 0, "IMAGE"]],
+    "version": 0.4,
+}
+
 _TEXT = "text/plain"
 _BYTES = "application/octet-stream"
 Answers = dict[int, "type[BaseModel] | str | None"]
@@ -62,7 +82,6 @@ _PROMPT_ERRORS = (
     errors.InputTooLarge,
     errors.TooManyPixels,
     errors.InvalidRequest,
-    errors.UiWorkflow,
     errors.NotConvertible,
     errors.UnknownModelFolder,
     errors.DestinationNotConfigured,
@@ -90,6 +109,8 @@ class Told:
     example: dict[str, Any] | None = None
     #: Whether the body may be a form, too.
     is_form: bool = False
+    #: Types of files that may be the whole body.
+    files: Sequence[str] = ()
     #: (name, where, type, description)
     parameters: Sequence[tuple[str, str, str, str]] = ()
     description: str | None = None
@@ -128,6 +149,21 @@ _NAMED_ERRORS = (
     errors.BuildFailed,
     *_PROMPT_ERRORS,
 )
+_FILES = ("image/*", "audio/*", "video/*")
+_CONVERT_ERRORS = (
+    errors.InvalidJson,
+    errors.InputNotFetched,
+    errors.InvalidInput,
+    errors.RequestTimeout,
+    errors.BodyTooLarge,
+    errors.InputTooLarge,
+    errors.InvalidRequest,
+    errors.NotConvertible,
+    errors.InvalidGraph,
+    errors.NotReady,
+    errors.Draining,
+    errors.StorageFull,
+)
 _RAW = ("image/*", "video/*", "audio/*", "multipart/mixed")
 #: An operation of this shape stands for each named workflow, too.
 NAMED = Told(
@@ -150,10 +186,22 @@ OPERATIONS: dict[tuple[str, str], Told] = {
         _PROMPT_ERRORS,
         body=schemas.PromptRequest,
         example=EXAMPLE,
+        is_form=True,
+        files=_FILES,
         parameters=_PROMPT_PARAMETERS,
         raw=_RAW,
-        description="202 as soon as the job is on disk: with a webhook, and for an upload with "
-        "`async: true` too.",
+        description="A workflow as the canvas saves it, alone or in the file of a picture that "
+        "ComfyUI made, is as good as one in API format. 202 as soon as the job is on disk: with a "
+        "webhook, and for an upload with `async: true` too.",
+    ),
+    ("POST", "/convert"): Told(
+        {200: answers.ConvertedAnswer},
+        _CONVERT_ERRORS,
+        body=schemas.ConvertRequest,
+        example={"prompt": CANVAS_EXAMPLE},
+        is_form=True,
+        files=_FILES,
+        description="The workflow itself may be the body, too, or a file that has it embedded.",
     ),
     ("GET", "/workflows"): Told({200: workflow_schemas.WorkflowList}, tag="workflows"),
     ("GET", "/workflow/{name}"): Told(

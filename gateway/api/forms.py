@@ -21,7 +21,8 @@ from gateway.api.parts import PARTS, Parts
 from gateway.schemas import JobRequest
 from gateway.workflows import values
 
-_MULTIPART = "multipart/form-data"
+#: The type of a form that may have files.
+MULTIPART = "multipart/form-data"
 _URLENCODED = "application/x-www-form-urlencoded"
 _MOST_PARTS = 256
 _CHUNK = 64 * 1024
@@ -54,7 +55,7 @@ class Form:
 
 def is_form(request: web.Request) -> bool:
     """Whether a body is a form, by its Content-Type."""
-    return request.content_type in (_MULTIPART, _URLENCODED)
+    return request.content_type in (MULTIPART, _URLENCODED)
 
 
 async def receive(request: web.Request, accepts: Accepts, scope: str) -> Form:
@@ -64,7 +65,7 @@ async def receive(request: web.Request, accepts: Accepts, scope: str) -> Form:
     """
     received_at = clock.now()
     parts_of = rehearsal.rehearsing if accepts.is_unknown else rehearsal.parts_of
-    taking = _Taking(parts_of(request), accepts)
+    taking = Taking(parts_of(request), accepts)
     if request.content_type == _URLENCODED:
         raw = await asked.read(request)
         if raw.lstrip()[:1] == b"{":
@@ -74,19 +75,20 @@ async def receive(request: web.Request, accepts: Accepts, scope: str) -> Form:
             )
         await taking.take_fields(raw)
     else:
-        await _read_parts(request, taking)
+        await read_parts(request, taking)
     body = taking.body()
     received = await asked.received(request, body, [body, taking.files], scope, received_at)
     return Form(received, taking.problems)
 
 
-async def _read_parts(request: web.Request, taking: _Taking) -> None:
+async def read_parts(request: web.Request, taking: Taking) -> None:
+    """Have each part of a form taken; raises as `receive`."""
     limit_mb = request.app[PARTS].settings.max_body_size_mb
     if (request.content_length or 0) > limit_mb * (1 << 20):
         raise _too_large(limit_mb)
     if "boundary=" not in request.headers.get("Content-Type", "").lower():
         raise errors.InvalidRequest(
-            f"Content-Type is {_MULTIPART}, and names no boundary.",
+            f"Content-Type is {MULTIPART}, and names no boundary.",
             hint="Let your HTTP client set Content-Type: it knows the boundary.",
         )
     try:
@@ -120,7 +122,7 @@ def _too_large(limit_mb: float) -> errors.BodyTooLarge:
 
 
 @dataclass
-class _Taking:
+class Taking:
     """A form as far as it was read."""
 
     parts: Parts

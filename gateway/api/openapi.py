@@ -95,6 +95,7 @@ def _request_body(told: Told) -> oa.RequestBody | None:
     kinds = {"application/json": content}
     if told.is_form:
         kinds["multipart/form-data"] = oa.MediaType(media_type_schema=oa.Schema(type="object"))
+    kinds |= {kind: oa.MediaType() for kind in told.files}
     return oa.RequestBody(required=True, content=kinds)
 
 

@@ -9,8 +9,17 @@ from functools import partial
 
 from aiohttp import web
 
-from gateway import errors, graph
-from gateway.api import acceptance, asked, pictures, raw_format, rehearsal, wishes
+from gateway import errors
+from gateway.api import (
+    acceptance,
+    asked,
+    converting,
+    pictures,
+    raw_format,
+    rehearsal,
+    wishes,
+    workflow_bodies,
+)
 from gateway.api.asked import Asked, Drawn
 from gateway.api.middleware import json_response
 from gateway.api.parts import PARTS, Parts
@@ -31,21 +40,24 @@ Begun = Callable[[Job], web.Response]
 
 async def post_prompt(request: web.Request) -> web.StreamResponse:
     """Run a workflow and answer with its outputs, or say why not."""
-    received = await asked.receive(request)
+    sent = await workflow_bodies.receive(request)
     strict = request.app[PARTS].settings.strict_requests
-    wire, warnings = parse(PromptRequest, received.body, strict=strict)
+    wire, warnings = parse(PromptRequest, sent.received.body, strict=strict)
+    source = sent.source(wire.prompt)
 
     async def draw(parts: Parts) -> Drawn:
-        workflow = graph.check_shape(wire.prompt)
+        found = await converting.graph_of(parts, source, wire.credentials)
         wanted = await wishes.wished(parts, wire)
         if wanted.is_empty:
-            return Drawn(workflow)
-        edit = partial(build.edited, workflow, wanted.preset, wanted.loras)
-        built = await asyncio.to_thread(edit) if len(workflow) > LARGE_GRAPH else edit()
-        places = wanted.places(built.workflow)
-        return Drawn(built.workflow, built.warnings, places, changes=built.changes)
+            return Drawn(found.graph, found.warnings)
+        edit = partial(build.edited, found.graph, wanted.preset, wanted.loras)
+        built = await asyncio.to_thread(edit) if len(found.graph) > LARGE_GRAPH else edit()
+        told = [*found.warnings, *built.warnings]
+        return Drawn(built.workflow, told, wanted.places(built.workflow), changes=built.changes)
 
-    return await respond(request, asked.asked(received, wire, warnings, draw))
+    looks_first = not converting.is_graph(source)
+    understood = asked.asked(sent.received, wire, warnings, draw, looks_first=looks_first)
+    return await respond(request, understood)
 
 
 async def respond(

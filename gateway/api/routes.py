@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.api import (
     aliases,
+    convert,
     docs,
     events,
     generations,
@@ -39,6 +40,7 @@ class Route:
 
 TABLE = (
     Route("POST", "/prompt", prompt.post_prompt),
+    Route("POST", "/convert", convert.post_convert),
     Route("GET", "/workflows", workflows.list_workflows),
     Route("GET", "/workflow/{name}", workflows.get_workflow),
     Route("POST", "/workflow/{name}", named.post_workflow),

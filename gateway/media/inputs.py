@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import copy
 import hashlib
 import re
@@ -223,6 +224,19 @@ class Inputs:
         if job_id is not None:
             self._ledger.hold(job_id, [fetched.name])
         return fetched.name
+
+    @contextlib.asynccontextmanager
+    async def lent(self, url: str, auth: Auth | None, *, location: str) -> AsyncIterator[Path]:
+        """Hold a file with what a URL has, of which nothing is kept; raises as `fetch`."""
+        self._fetcher.check(url, location)
+        async with self._fetcher.lent(
+            url,
+            limit_bytes=self._limits.input_bytes,
+            auth=auth,
+            location=location,
+            limit_name="MAX_INPUT_MB",
+        ) as path:
+            yield path
 
     async def admit_folder(self, name: str, *, location: str) -> None:
         """Check the name of a folder of pictures; raises InvalidInput."""

@@ -119,6 +119,20 @@ class Fetcher:
 
     async def read(self, url: str, *, limit_bytes: int, auth: Auth | None = None) -> bytes:
         """Return what a URL holds, for small things; raises as `fetch`."""
+        async with self.lent(url, limit_bytes=limit_bytes, auth=auth) as path:
+            return await asyncio.to_thread(path.read_bytes)
+
+    @contextlib.asynccontextmanager
+    async def lent(
+        self,
+        url: str,
+        *,
+        limit_bytes: int,
+        auth: Auth | None = None,
+        location: str | None = None,
+        limit_name: str = "the limit",
+    ) -> AsyncIterator[Path]:
+        """Hold a file with what a URL has, until left; raises as `fetch`."""
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="comfy-gateway-"))
         request = FetchRequest(
             url=url,
@@ -127,12 +141,12 @@ class Fetcher:
             stem="content",
             limit_bytes=limit_bytes,
             name=lambda path, arrival: "content",
-            limit_name="the limit",
+            location=location,
+            limit_name=limit_name,
             folder_name="the folder of temporary files",
         )
         try:
-            fetched = await self.fetch(request)
-            return await asyncio.to_thread(fetched.path.read_bytes)
+            yield (await self.fetch(request)).path
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 

@@ -1,0 +1,126 @@
+"""Whatever a request gives in place of a graph becomes one: read, fetched, converted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import aiohttp
+
+from gateway import errors, given, graph
+from gateway.api import asked
+from gateway.api.parts import Parts
+from gateway.log import logger
+from gateway.schemas import Credential
+from gateway.storage import address, credentials
+from gateway.workflows import convert
+from gateway.workflows.convert import Converted
+
+#: What stands in place of a graph: a workflow in either format, a text, or the bytes of a file.
+Source = dict[str, Any] | str | bytes
+
+CONVERTED = "The workflow was converted from the format of the canvas."
+_LOCATION = "prompt"
+#: Classes that ComfyUI is asked about again; a file of more unknown ones is another's.
+_MOST_ASKED = 16
+_SHOWN = 200
+
+
+async def graph_of(parts: Parts, source: Source, allowed: Sequence[Credential]) -> Converted:
+    """Return the graph, with a warning first where it was converted; no `location` but `prompt`.
+
+    Raises InvalidRequest, InvalidJson, InvalidInput, InputTooLarge, InputNotFetched, NotConvertible
+    and NotReady before ComfyUI's first answer.
+    """
+    try:
+        found = source if isinstance(source, dict) else await _read(parts, source, allowed)
+        if not graph.is_ui_format(found):
+            return Converted(graph.check_shape(found), [])
+        made = await _converted(parts, found)
+        return Converted(graph.check_shape(made.graph), [CONVERTED, *made.warnings])
+    except errors.RequestRefused as failure:
+        failure.location = failure.location or _LOCATION
+        raise
+
+
+def is_graph(source: Source) -> bool:
+    """Whether nothing is to be done before this is a graph."""
+    return isinstance(source, dict) and not graph.is_ui_format(source)
+
+
+async def _read(parts: Parts, source: str | bytes, allowed: Sequence[Credential]) -> dict[str, Any]:
+    if isinstance(source, bytes):
+        found = await asyncio.to_thread(given.workflow_of, source)
+    elif graph.is_url(source):
+        found = await _fetched(parts, source, allowed)
+    elif not source.strip():
+        raise errors.InvalidRequest("prompt is empty: there is no workflow.")
+    else:
+        found = await asyncio.to_thread(given.workflow_of_text, source, "The value of prompt")
+    most = parts.settings.max_json_depth
+    await asyncio.to_thread(asked.check_depth, found, most, "The workflow")
+    return found
+
+
+async def _fetched(parts: Parts, url: str, allowed: Sequence[Credential]) -> dict[str, Any]:
+    bare, own = credentials.taken_out(url)
+    auth = credentials.matching([*allowed, *([own] if own else [])], bare)
+    async with parts.inputs.lent(bare, auth, location=_LOCATION) as path:
+        most_bytes = int(parts.settings.max_body_size_mb * (1 << 20))
+        read = partial(given.workflow_in, path, most_bytes, address.shown(bare))
+        return await asyncio.to_thread(read)
+
+
+async def _converted(parts: Parts, workflow: dict[str, Any]) -> Converted:
+    """Convert; what ComfyUI was not known to have, it is asked about once more."""
+    if not parts.catalog.is_known:
+        standing = parts.health.standing()
+        raise errors.NotReady(
+            standing.detail, retry_after=standing.retry_after, reason=standing.reason
+        )
+    try:
+        return await _attempt(parts, workflow)
+    except errors.NotConvertible as failure:
+        unknown = _unknown_classes(parts, failure)
+        if not unknown or not await _are_there_now(parts, unknown):
+            raise _told(failure) from None
+    try:
+        return await _attempt(parts, workflow)
+    except errors.NotConvertible as failure:
+        raise _told(failure) from None
+
+
+async def _attempt(parts: Parts, workflow: dict[str, Any]) -> Converted:
+    return await asyncio.to_thread(convert.convert, workflow, parts.catalog.definitions)
+
+
+def _unknown_classes(parts: Parts, failure: errors.NotConvertible) -> set[str]:
+    named = (node.get("class_type") for node in failure.details.get("nodes", ()))
+    known = parts.catalog.definitions
+    return {name for name in named if isinstance(name, str) and name and name not in known}
+
+
+async def _are_there_now(parts: Parts, unknown: set[str]) -> bool:
+    if len(unknown) > _MOST_ASKED:
+        return False
+    try:
+        await parts.refresh_classes(unknown)
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as failure:
+        # ComfyUI may be restarting: what it said last still holds.
+        logger.debug("object_info was not refreshed", error=str(failure)[:_SHOWN])
+        return False
+    return unknown <= parts.catalog.definitions.keys()
+
+
+def _told(failure: errors.NotConvertible) -> errors.NotConvertible:
+    """Add what to do about it: the custom nodes to install, where the file names them."""
+    nodes = failure.details.get("nodes", ())
+    wanted = dict.fromkeys(str(node["custom_node"]) for node in nodes if node.get("custom_node"))
+    if failure.hint is None and wanted:
+        failure.hint = (
+            f"Install the custom nodes that it was made with: {', '.join(wanted)[:_SHOWN]}; "
+            "or export it with Workflow > Export (API)."
+        )
+    return failure
