@@ -18,7 +18,7 @@ COMMENT = "comment"
 #: Pieces looked at; a PNG of a gigabyte has some 130,000, most files fewer than a hundred.
 _MOST_STEPS = 200_000
 #: What is packed may claim a thousand times its size.
-_MOST_UNPACKED_BYTES = 16 << 20
+_MOST_UNPACKED_BYTES = 8 << 20
 
 
 class Broken(Exception):

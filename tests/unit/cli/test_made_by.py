@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from gateway.cli.failure import CommandFailed
 from gateway.cli.made_by import read, unmarked
 from gateway.graph import UNIQUE_INPUT
+from tests import embedding
 
 UUID = "0f0e0d0c-0000-4000-8000-000000000001"
 
@@ -45,6 +46,20 @@ def test_the_workflow_that_it_holds(tmp_path: Path, ending: str) -> None:
     found = read(picture(tmp_path / f"a.{ending}", text))
     assert found.job_id is None
     assert found.workflow == {**saving("s"), "1": {"class_type": "A", "inputs": {}}}
+
+
+@pytest.mark.parametrize("name", ["apng", "mp4", "mp4_comment", "webm", "flac", "mp3", "opus"])
+def test_films_and_sounds_hold_it_too(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a").write_bytes(embedding.FORMATS[name]({"prompt": json.dumps(saving("s"))}))
+    assert read(tmp_path / "a").workflow == saving("s")
+
+
+def test_a_canvas_alone_is_no_graph_that_ran(tmp_path: Path) -> None:
+    canvas = {"nodes": [{"id": 1, "type": "SaveImage"}], "links": []}
+    for key in ("prompt", "workflow"):
+        (tmp_path / "a.mp4").write_bytes(embedding.mp4({key: json.dumps(canvas)}))
+        with pytest.raises(CommandFailed, match="does not tell what made it"):
+            read(tmp_path / "a.mp4")
 
 
 def test_a_sidecar_names_the_job_and_with_it_its_prefix(tmp_path: Path) -> None:
