@@ -68,6 +68,8 @@ def _short(spec: Any) -> Any:
     if len(spec) < 2 or not isinstance(spec[1], dict):
         return [kind]
     options = {key: value for key, value in spec[1].items() if key not in _UNREAD}
-    if isinstance(options.get("options"), list):
-        options["options"] = options["options"][:1]
+    choices = options.get("options")
+    if isinstance(choices, list) and not any(isinstance(one, dict) for one in choices):
+        # Not those of choices that bring inputs of their own.
+        options["options"] = choices[:1]
     return [kind, options]

@@ -73,11 +73,10 @@ class NodeShape:
     node_class: NodeClass
     slots: tuple[SlotClass, ...]
     widgets: tuple[WidgetClass, ...]
-
-    @property
-    def saved_widgets(self) -> tuple[WidgetClass, ...]:
-        """Those that `widgets_values` has a place for, in its order."""
-        return tuple(widget for widget in self.widgets if widget.is_saved)
+    #: Those that `widgets_values` has a place for, in its order.
+    saved_widgets: tuple[WidgetClass, ...]
+    #: Whether it has sockets that could be widgets, and were ones perhaps.
+    has_forced: bool
 
 
 def shape(found: NodeClass, saved: SavedNode) -> NodeShape:
@@ -90,8 +89,13 @@ def shape(found: NodeClass, saved: SavedNode) -> NodeShape:
         drawing.add(one)
     if found.name == "PreviewAny":
         drawing.widgets.append(WidgetClass("preview", "STRING", "", is_saved=False, is_text=True))
-    slots = (*drawing.sockets, *drawing.slots)
-    return NodeShape(found, slots, tuple(drawing.widgets))
+    return NodeShape(
+        found,
+        (*drawing.sockets, *drawing.slots),
+        tuple(drawing.widgets),
+        tuple(widget for widget in drawing.widgets if widget.is_saved),
+        any(one.is_forced for one in found.inputs),
+    )
 
 
 def depends(found: NodeClass, saved: SavedNode) -> bool:

@@ -47,7 +47,7 @@ def misfit(saved: Saved, shape: NodeShape) -> str | None:
 
 def left_over(saved: Saved, shape: NodeShape) -> int:
     """Return how many values at the end say something, and have no widget."""
-    if not isinstance(saved, list):
+    if not isinstance(saved, list) or len(saved) <= len(shape.saved_widgets):
         return 0
     rest = _without_forced(shape, saved)[len(shape.saved_widgets) :]
     return sum(value not in (None, "") for value in rest)
@@ -77,10 +77,12 @@ def by_name(saved: Saved, shape: NodeShape) -> dict[str, Any]:
 
 def _without_forced(shape: NodeShape, values: list[Any]) -> list[Any]:
     """Drop values of inputs that were widgets once, and are sockets now."""
+    if not shape.has_forced:
+        return values
     names = {widget.name for widget in shape.widgets}
     found = [one for one in shape.node_class.inputs if one.name in names or one.is_forced]
     count = sum(2 if one.is_controlled else 1 for one in found)
-    if count != len(values) or not any(one.is_forced for one in found):
+    if count != len(values):
         return values
     # As the frontend does: by position, also where a control stands between.
     forced = [one.is_forced for one in found] + [False] * (len(values) - len(found))
