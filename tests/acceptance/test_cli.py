@@ -66,6 +66,29 @@ def empty_image(**inputs: Any) -> dict[str, Any]:
     }
 
 
+def canvas(**of_first: Any) -> dict[str, Any]:
+    """Return `empty_image` as the canvas saves it."""
+    return {
+        "nodes": [
+            {
+                "id": 1,
+                "type": "EmptyImage",
+                "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [1]}],
+                "widgets_values": [16, 8, 1, 255],
+                **of_first,
+            },
+            {
+                "id": 2,
+                "type": "SaveImage",
+                "inputs": [{"name": "images", "type": "IMAGE", "link": 1}],
+                "widgets_values": ["cli"],
+            },
+        ],
+        "links": [[1, 1, 0, 2, 0, "IMAGE"]],
+        "version": 0.4,
+    }
+
+
 def loading(*node_ids: str) -> dict[str, Any]:
     loaders: dict[str, Any] = {
         node_id: {"class_type": "LoadImage", "inputs": {"image": "none.png"}}
@@ -116,6 +139,28 @@ class TestSubmit:
         [saved] = map(Path, ended.lines)
         assert saved.name.endswith("_7_00001_.png")
         assert saved.read_bytes()[16:20] == (40).to_bytes(4, "big")
+
+    @pytest.mark.parametrize(
+        ("whole", "asynchronously"),
+        [(canvas(), ()), ({"prompt": canvas(), "priority": 3}, ("--async", "--follow"))],
+    )
+    async def test_what_the_canvas_saved_is_converted(
+        self, gateway: RunningGateway, tmp_path: Path, whole: Any, asynchronously: tuple[str, ...]
+    ) -> None:
+        workflow = written(tmp_path / "workflow.json", whole)
+        arguments = ("--set", "1.width=40", "-o", str(tmp_path), *asynchronously)
+        ended = await run(gateway.env, "submit", workflow, *arguments)
+        assert (ended.status, ended.err.count("was converted from the format")) == (0, 1)
+        [saved] = map(Path, ended.lines)
+        assert saved.read_bytes()[16:24] == (40).to_bytes(4, "big") + (8).to_bytes(4, "big")
+
+    async def test_nodes_that_cannot_be_converted_are_named(
+        self, gateway: RunningGateway, tmp_path: Path
+    ) -> None:
+        unknown = canvas(type="Blur", title="Soft", properties={"cnr_id": "comfyui-blur"})
+        ended = await run(gateway.env, "submit", written(tmp_path / "w.json", unknown))
+        assert (ended.status, ended.out) == (1, "")
+        assert "node 1 'Soft' (Blur) of the custom node comfyui-blur: " in ended.err
 
     @pytest.mark.parametrize("prefix", ["", "load="])
     async def test_image_goes_into_the_node_that_loads_one(

@@ -14,8 +14,9 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from tests.acceptance.test_cli import Ended, begin, loading, run, written
+from tests.acceptance.test_cli import Ended, begin, canvas, loading, run, written
 from tests.docs.running import RunningGateway, environment, free_port, running_gateway
+from tests.embedding import png
 from tests.sampling import put_model, sampler
 from tests.waiting import wait_until
 from tests.weights import safetensors
@@ -178,6 +179,20 @@ class TestFile:
         assert [Path(file).name for file in found["files"]] == ["x-1.png", "x-2.png"]
         assert [Path(file).name for file in found["sidecars"]] == ["x-1.png.json", "x-2.png.json"]
 
+    async def test_what_the_canvas_saved_and_pictures(
+        self, gateway: RunningGateway, workflow: str, tmp_path: Path
+    ) -> None:
+        drawn = written(tmp_path / "drawn.json", canvas())
+        flags = ("-w", drawn, "--set", "1.width=24", "-o", str(tmp_path / "drawn.png"))
+        found = await told(gateway, *flags)
+        assert "was converted from the format of the canvas" in found["warnings"][0]
+        assert size(tmp_path / "drawn.png") == (24, 8)
+        await told(gateway, "-w", workflow, "-o", str(tmp_path / "ran.png"))
+        flags = ("-w", str(tmp_path / "ran.png"), "-p", "a dog", "--dry-run")
+        again = await told(gateway, *flags)
+        assert again["prompt"]["6"]["inputs"]["text"] == "a dog"
+        assert again["prompt"]["9"]["inputs"]["filename_prefix"] == "s"
+
     async def test_a_manifest_beside_it_names_its_parameters(
         self, gateway: RunningGateway, workflow: str
     ) -> None:
@@ -298,6 +313,14 @@ class TestReproduce:
             assert (graph["3"]["inputs"]["seed"], graph["3"]["inputs"]["steps"]) == (5, 2)
             assert graph["6"]["inputs"]["text"] == "a dog"
             assert "changed: 3.inputs.steps: 1 -> 2" in ended.err.splitlines()
+
+    async def test_one_that_holds_only_its_canvas(
+        self, gateway: RunningGateway, tmp_path: Path
+    ) -> None:
+        (tmp_path / "x.png").write_bytes(png({"workflow": json.dumps(canvas())}))
+        ended = await run(gateway.env, "reproduce", str(tmp_path / "x.png"), "--dry-run")
+        assert (ended.status, set(json.loads(ended.out))) == (0, {"1", "2"})
+        assert "does not hold the graph that ran" in ended.err
 
     async def test_what_tells_nothing(self, gateway: RunningGateway, tmp_path: Path) -> None:
         Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
