@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from gateway import errors
+from gateway import errors, loose_json
 from gateway.media import embedded, encoded, sniff
 
 #: What the embedded workflow is read from, as sentences name it.
@@ -73,8 +71,8 @@ def workflow_of_text(text: str, name: str = "The text") -> dict[str, Any]:
 
 def _of_json(raw: bytes, name: str) -> dict[str, Any]:
     try:
-        found = orjson.loads(raw.removeprefix(_BOM))
-    except orjson.JSONDecodeError as failure:
+        found = loose_json.parse(raw.removeprefix(_BOM))
+    except (ValueError, RecursionError) as failure:
         raise errors.InvalidJson(
             f"{name} is not JSON: {str(failure)[:200]}.",
             hint="Save the workflow anew, from the canvas or with Export (API).",
@@ -99,19 +97,9 @@ def _unwrapped(found: Any, name: str) -> dict[str, Any]:
 
 
 def _embedded(found: embedded.Found | None, head: bytes, name: str) -> dict[str, Any]:
-    best = None if found is None else found.best
-    if best is None:
+    if found is None:
         raise _without(head, name)
-    try:
-        # What is NaN becomes null, as everywhere in JSON.
-        told: dict[str, Any] = orjson.loads(orjson.dumps(best))
-    except (orjson.JSONEncodeError, orjson.JSONDecodeError) as failure:
-        raise errors.InvalidInput(
-            f"The workflow that {name[:1].lower()}{name[1:]} holds cannot be taken: "
-            f"{str(failure)[:200]}.",
-            hint="Open the file in ComfyUI and save the workflow anew.",
-        ) from None
-    return told
+    return found.best
 
 
 def _without(head: bytes, name: str) -> errors.InvalidInput:
