@@ -19,8 +19,8 @@ _LORA = re.compile(
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 #: How the names of files end that hold a workflow, and the names of workflows do not.
 _MEDIA = (
-    *(".png", ".webp", ".jpg", ".jpeg", ".avif", ".svg", ".glb"),
-    *(".mp4", ".mov", ".webm", ".mkv", ".flac", ".mp3", ".m4a", ".ogg", ".opus"),
+    *(".png", ".apng", ".webp", ".jpg", ".jpeg", ".avif", ".svg", ".glb"),
+    *(".flac", ".mp3", ".m4a", ".opus", ".ogg", ".mp4", ".mov", ".webm", ".mkv"),
 )
 
 #: What a sampler is told -> the option that says it.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from gateway.cli import flags as flagging
 from gateway.cli import workflows as asking
 from gateway.cli.client import DEFAULT_URL, Address, Client
 from gateway.cli.failure import CommandFailed
@@ -97,7 +99,7 @@ def workflows_new(
 
     found = conversion.by_object_info(workflow_file.held(file), object_info)
     screen.show_notes(found.notes)
-    text = proposal_text.manifest(found.workflow)
+    text = proposal_text.manifest(found.workflow, _named(file, output))
     if output is None:
         screen.show_text(text)
         return
@@ -109,3 +111,14 @@ def workflows_new(
     except OSError as failure:
         raise CommandFailed(f"{output}: {failure.strerror}.") from None
     screen.show_lines([str(output)])
+
+
+def _named(file: Path, output: Path | None) -> str | None:
+    """Return `workflow_file` of a manifest, where the workflow is not the file of its name."""
+    if file.suffix != ".json" and not flagging.is_media(file):
+        return None
+    manifest = output or file.with_suffix(".yaml")
+    named = Path(os.path.relpath(file.absolute(), manifest.absolute().parent))
+    if ".." in named.parts or named == Path(manifest.name).with_suffix(".json"):
+        return None
+    return named.as_posix()

@@ -18,10 +18,15 @@ _HEAD = """\
 _COMMENT_LENGTH = 85
 
 
-def manifest(workflow: graph.Graph) -> str:
-    """Return a manifest for a graph; it has no mistakes in it."""
+def manifest(workflow: graph.Graph, file: str | None = None) -> str:
+    """Return a manifest for a graph; it has no mistakes in it.
+
+    `file` is where the graph stands, unless that is the file of the same name.
+    """
     found = proposed(workflow)
     lines = [_HEAD, "description: What it makes, in a sentence.\n"]
+    if file is not None:
+        lines.append(f"workflow_file: {_scalar(file)}\n")
     if not found:
         lines.append("# Nothing in it looks like a parameter; bind inputs as 6.inputs.text.\n")
         lines.append("parameters: {}\n")

@@ -261,6 +261,28 @@ class TestNew:
         assert (ended.status, ended.err.startswith("note: The workflow was converted")) == (0, True)
         assert "parameters" in yaml.safe_load(ended.out)
 
+    @pytest.mark.parametrize(
+        ("file", "output", "named"),
+        [
+            ("w.json", "w.yaml", None),
+            ("w.json", "other.yaml", "w.json"),
+            ("a/w.json", "w.yaml", "a/w.json"),
+            ("w.json", "a/w.yaml", None),
+            ("w.png", "w.yaml", "w.png"),
+            ("w.png", None, "w.png"),
+            ("w.json", None, None),
+        ],
+    )
+    def test_it_names_the_file_where_its_own_name_does_not(
+        self, command: Command, tmp_path: Path, file: str, output: str | None, named: str | None
+    ) -> None:
+        (tmp_path / "a").mkdir()
+        put(tmp_path / file, png(prompt=GRAPH) if file.endswith(".png") else GRAPH)
+        flags = ["-o", tmp_path / output] if output else []
+        ended = command("workflows", "new", tmp_path / file, *flags)
+        text = (tmp_path / output).read_text() if output else ended.out
+        assert (ended.status, yaml.safe_load(text).get("workflow_file")) == (0, named)
+
     def test_without_definitions_it_says_what_to_give(
         self, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -59,10 +59,12 @@ def test_what_is_no_seed(text: str) -> None:
         flags.seed(text)
 
 
-def test_a_file_has_a_path_or_ends_in_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_has_a_path_or_the_ending_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "people").mkdir()
     (tmp_path / "people" / "there").touch()
     monkeypatch.chdir(tmp_path)
-    files = ("a.json", "people/a.json", "./a", "/a/b", "~/a", "people/there")
+    files = ("a.json", "a.PNG", "a.mp4", "people/a.json", "./a", "/a/b", "~/a", "people/there")
     assert [flags.is_file(one) for one in files] == [True] * len(files)
     assert [flags.is_file(one) for one in ("a", "people/portrait", "there")] == [False] * 3

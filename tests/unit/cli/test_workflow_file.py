@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +12,15 @@ import pytest
 from gateway import errors
 from gateway.cli.failure import CommandFailed
 from gateway.cli.workflow_file import held, held_of
+from tests import embedding
 
 GRAPH = {"1": {"class_type": "A", "inputs": {"x": 1}}}
 CANVAS: dict[str, Any] = {"nodes": [{"id": 1, "type": "A"}], "links": []}
 
 
-def png(**texts: Any) -> bytes:
+def png(**held: Any) -> bytes:
     """Return a picture as ComfyUI saves it."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    held = b"".join(
-        chunk(b"tEXt", key.encode() + b"\0" + json.dumps(found).encode())
-        for key, found in texts.items()
-    )
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
-    body = chunk(b"IDAT", zlib.compress(b"\0\0\0\0")) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + head + held + body
+    return embedding.png({name: json.dumps(found) for name, found in held.items()})
 
 
 def put(path: Path, found: Any) -> Path:
