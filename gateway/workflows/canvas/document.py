@@ -122,7 +122,7 @@ def _nodes(found: list[Any], where: str, saved: Mapping[str, Any]) -> dict[str, 
         if not isinstance(node, Mapping):
             raise _wrong(f"{where}.{index}", "a node is an object")
         node_id = node.get("id")
-        if node_id is None or node_id == -1 or str(node_id) in nodes:
+        if node_id is None or str(node_id) in nodes:
             # The frontend gives a new number to whoever has none, or that of another.
             last += 1
             node_id = last

@@ -12,6 +12,8 @@ from gateway.workflows.canvas.shapes import NodeShape, WidgetClass
 
 Kind = Literal["class", "subgraph", "virtual", "unknown"]
 
+#: The property by which placeholders in texts find a node.
+SEARCHED = "Node name for S&R"
 #: Nodes of the canvas alone: they hold a note, bend a wire or switch others; none of them runs.
 VIRTUAL = frozenset(
     (
@@ -106,7 +108,8 @@ def of_class(saved: SavedNode, shape: NodeShape) -> Node:
         list(_slots(saved, shape)),
         [*outputs, *(kind_of(slot) for slot in saved.outputs[len(outputs) :])],
         list(_widgets(saved, shape)),
-        saved.properties,
+        # What others name it by in their texts.
+        {SEARCHED: saved.type, **saved.properties},
         saved,
         shape,
     )

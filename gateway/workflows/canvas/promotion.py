@@ -8,6 +8,7 @@ from gateway.workflows.canvas.document import INPUTS, Port, Sheet
 from gateway.workflows.canvas.frames import Level
 from gateway.workflows.canvas.nodes import Node, Widget
 from gateway.workflows.canvas.shapes import NOTHING
+from gateway.workflows.canvas.values import held
 
 
 def promote(levels: Mapping[str, Level]) -> None:
@@ -42,7 +43,7 @@ def _promote(node: Node, sheet: Sheet, level: Level) -> None:
         inner = next(_widgets(targets), None)
         if inner is not None:
             node.slots[index].widget = port.name
-            node.widgets.append(Widget(port.name, inner.value, is_sent=False))
+            node.widgets.append(Widget(port.name, inner.value, is_sent=False, shape=inner.shape))
         elif any(_had_widget(target, link_id) for target, link_id in targets):
             # Its class has it no longer; the values after it are still where they were.
             node.widgets.append(Widget("", NOTHING, is_sent=False))
@@ -50,7 +51,7 @@ def _promote(node: Node, sheet: Sheet, level: Level) -> None:
     if isinstance(values, Mapping):
         values = [values.get(widget.name, widget.value) for widget in node.widgets]
     for widget, value in zip(node.widgets, values or (), strict=False):
-        widget.value = value
+        widget.value = value if widget.shape is None else held(widget.shape, value)
 
 
 def _targets(level: Level, port: Port, index: int) -> Iterator[tuple[Node, str]]:

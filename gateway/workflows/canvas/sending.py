@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.workflows.canvas import resolution, text, values
 from gateway.workflows.canvas.definitions import CAPTURED
+from gateway.workflows.canvas.document import INPUTS
 from gateway.workflows.canvas.frames import Frame
 from gateway.workflows.canvas.nodes import Node, Widget
 from gateway.workflows.canvas.problems import Problems
@@ -37,6 +38,9 @@ class Sending:
         for index, slot in enumerate(node.slots):
             if slot.link is None:
                 continue
+            if not _leads(frame, slot.link):
+                message = f"its input {slot.name[:100]} is linked to nothing that is in the file"
+                self.problems.warn(node, frame.name(node), message)
             try:
                 found = resolution.resolve(frame, node, index, self._setters.meant)
             except resolution.Circle as circle:
@@ -93,6 +97,11 @@ def linked(made: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         }
         for node_id, node in made.items()
     }
+
+
+def _leads(frame: Frame, link_id: str) -> bool:
+    link = frame.level.links.get(link_id)
+    return link is not None and (link.origin in frame.level.nodes or link.origin == INPUTS)
 
 
 def _wrapped(value: Any) -> Any:

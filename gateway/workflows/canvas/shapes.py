@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gateway.workflows.canvas.definitions import Input, NodeClass, fields, is_media, mapping
@@ -55,6 +55,8 @@ class WidgetClass:
     is_file: bool = False
     #: Whether a node may be saved without it.
     is_optional: bool = False
+    #: What the definition says besides: `min`, `max`, `step`, `round`.
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,7 @@ def _widget(found: Input, kind: str) -> WidgetClass:
         is_dynamic=options.get("dynamicPrompts") is True,
         is_file=is_media(found),
         is_optional=found.is_optional,
+        options=options,
     )
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from gateway.workflows.canvas.nodes import Node
+from gateway.workflows.canvas.nodes import SEARCHED, Node
 from gateway.workflows.canvas.values import text_of
 
 #: Savers whose prefix may name a date, `%date:yyyy-MM-dd%`, or a node's value, `%KSampler.seed%`.
@@ -22,7 +22,6 @@ _DATE = re.compile(r"dd?|MM?|hh?|mm?|ss?|yyy?y?")
 _NO_FILE_NAME = re.compile(r'[/?<>\\:*|"\x00-\x1f\x7f]')
 _COMMENT = re.compile(r"/\*[\s\S]*?\*/|//.*")
 _ESCAPED = re.compile(r"\\([{}|])")
-_SEARCHED = "Node name for S&R"
 _LONGEST = 100_000
 
 
@@ -39,7 +38,7 @@ def replaced(text: str, nodes: Sequence[Node], now: datetime) -> str:
 
 
 def _value(nodes: Sequence[Node], name: str, widget_name: str, otherwise: str) -> str:
-    named = [node for node in nodes if node.properties.get(_SEARCHED) == name]
+    named = [node for node in nodes if node.properties.get(SEARCHED) == name]
     named = named or [node for node in nodes if node.title == name]
     widget = named[0].widget(widget_name) if named else None
     return otherwise if widget is None else _NO_FILE_NAME.sub("_", text_of(widget.value))

@@ -70,7 +70,10 @@ def _fits(widget: WidgetClass, value: Any) -> bool:
 def by_name(saved: Saved, shape: NodeShape) -> dict[str, Any]:
     """Return what the file has for each widget, by the widget's name."""
     if isinstance(saved, Mapping):
-        return dict(saved)
+        if not saved or not all(name.isdecimal() or name == "length" for name in saved):
+            return dict(saved)
+        # A list that became an object on its way.
+        saved = [saved[name] for name in saved if name != "length"]
     values = _without_forced(shape, saved or [])
     return {widget.name: value for widget, value in zip(shape.saved_widgets, values, strict=False)}
 
