@@ -190,8 +190,11 @@ class TestMedia:
 
     async def test_a_picture_that_comes_after_its_manifest_is_found(self, tmp_path):
         put(tmp_path, "a.yaml", "workflow_file: a.png\n")
+        (tmp_path / "b.webp").write_bytes(png(workflow=CANVAS))
+        put(tmp_path, "b.yaml", "description: none\n")
         catalog = await Comfy(OBJECT_INFO).loaded(tmp_path)
         assert "there is no file 'a.png'" in entry(catalog, "a").mistakes[0].message
+        assert entry(catalog, "b").mistakes[0].message.endswith("say workflow_file: b.webp")
 
         (tmp_path / "a.png").write_bytes(png(workflow=CANVAS))
         await catalog.refresh()
