@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 from typing import Any, NamedTuple
 
 from gateway import errors, graph
@@ -38,11 +37,11 @@ def convert(ui: Mapping[str, Any], object_info: Mapping[str, Any]) -> Converted:
     promotion.promote(sheets)
     found = _flattened(sheets, problems)
     nodes = [node for level in sheets.values() for node in level.nodes.values()]
-    replaced = partial(text.replaced, nodes=nodes, now=datetime.now())
+    placeholders = text.Placeholders(nodes, datetime.now())
     for level in sheets.values():
-        primitives.apply(level, replaced)
+        primitives.apply(level, placeholders)
     promotion.hand_down(sheets)
-    sender = Sending(replaced, problems)
+    sender = Sending(placeholders, problems)
     made = {frame.name(node): sender.node(frame, node) for frame, node in found if node.runs}
     problems.check()
     return Converted(sending.linked(made), problems.warnings)

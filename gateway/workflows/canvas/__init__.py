@@ -13,5 +13,6 @@ primitives      nodes that write their value into the widgets of others
 wireless        links without a wire: SetNode and GetNode
 sending         a node as it is sent
 problems        what cannot be known, and what is worth a warning
-text            what is replaced in texts: dates, values of other nodes, {one|other}
+text            what is replaced in texts: dates, values of other nodes
+choices         what a text says that says {one|other}
 """

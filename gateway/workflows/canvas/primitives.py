@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from gateway.workflows.canvas import values
 from gateway.workflows.canvas.frames import Level
 from gateway.workflows.canvas.nodes import Node, Widget
 from gateway.workflows.canvas.shapes import NOTHING, WidgetClass
+from gateway.workflows.canvas.text import Placeholders
 
 _TYPE = "PrimitiveNode"
 _REPLACES = "Run widget replace on values"
 _NUMBERS = ("INT", "FLOAT")
 
 
-def apply(level: Level, replaced: Callable[[str], str]) -> None:
+def apply(level: Level, placeholders: Placeholders) -> None:
     """Write the values of a level's primitives into the widgets that they are linked to."""
     if not any(node.type == _TYPE for node in level.nodes.values()):
         return
@@ -26,7 +27,7 @@ def apply(level: Level, replaced: Callable[[str], str]) -> None:
         targets[origin].append(widget)
     for node in level.nodes.values():
         if node.type == _TYPE and targets[node.id]:
-            _write(node, targets[node.id], replaced)
+            _write(node, targets[node.id], placeholders)
 
 
 def _linked(level: Level) -> Iterator[tuple[str, Widget]]:
@@ -39,12 +40,12 @@ def _linked(level: Level) -> Iterator[tuple[str, Widget]]:
                 yield link.origin, widget
 
 
-def _write(node: Node, targets: list[Widget], replaced: Callable[[str], str]) -> None:
+def _write(node: Node, targets: list[Widget], placeholders: Placeholders) -> None:
     value = _value(node, targets)
     if value is NOTHING:
         return
     if isinstance(value, str) and node.properties.get(_REPLACES):
-        value = replaced(value)
+        value = placeholders.filled(value)
     value = _within(value, [found.shape for found in targets if found.shape is not None])
     for widget in targets:
         widget.value = value if widget.shape is None else _stepped(value, widget.shape)

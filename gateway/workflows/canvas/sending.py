@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.workflows.canvas import resolution, text, values
+from gateway.workflows.canvas import choices, resolution, text, values
 from gateway.workflows.canvas.definitions import CAPTURED
 from gateway.workflows.canvas.document import INPUTS
 from gateway.workflows.canvas.frames import Frame
 from gateway.workflows.canvas.nodes import Node, Widget
 from gateway.workflows.canvas.problems import Problems
 from gateway.workflows.canvas.shapes import NOTHING
+from gateway.workflows.canvas.text import Placeholders
 from gateway.workflows.canvas.wireless import Setters
 
 _SAMPLERS = frozenset(("KSampler", "KSamplerAdvanced"))
@@ -22,8 +23,7 @@ _SAMPLERS = frozenset(("KSampler", "KSamplerAdvanced"))
 class Sending:
     """Turns nodes into those of a prompt."""
 
-    #: Puts dates and values of nodes into a text.
-    replaced: Callable[[str], str]
+    placeholders: Placeholders
     problems: Problems
     _setters: Setters = field(default_factory=Setters)
 
@@ -76,11 +76,11 @@ class Sending:
         if not isinstance(value, str):
             return value
         if node.type in text.SAVERS and widget.name == "filename_prefix":
-            return self.replaced(value)
+            return self.placeholders.filled(value)
         if node.type in _SAMPLERS and widget.name == "sampler_name":
             return value.removeprefix("sample_")
         if shape is not None and shape.is_dynamic:
-            return text.chosen(value)
+            return choices.chosen(value)
         return value
 
 

@@ -1,10 +1,9 @@
-"""What the frontend replaces in texts when it sends them: dates, values of nodes, {one|other}."""
+"""What the frontend replaces in texts when it sends them: dates, and values of other nodes."""
 
 from __future__ import annotations
 
-import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 
 from gateway.workflows.canvas.nodes import SEARCHED, Node
@@ -20,28 +19,40 @@ SAVERS = frozenset(
 _PLACEHOLDER = re.compile(r"%([^%]+)%")
 _DATE = re.compile(r"dd?|MM?|hh?|mm?|ss?|yyy?y?")
 _NO_FILE_NAME = re.compile(r'[/?<>\\:*|"\x00-\x1f\x7f]')
-_COMMENT = re.compile(r"/\*[\s\S]*?\*/|//.*")
-_ESCAPED = re.compile(r"\\([{}|])")
-_LONGEST = 100_000
 
 
-def replaced(text: str, nodes: Sequence[Node], now: datetime) -> str:
-    """Return a text with dates and values of nodes in place of what stands for them."""
+class Placeholders:
+    """Puts dates and values of nodes in place of what stands for them in a text."""
 
-    def one(found: re.Match[str]) -> str:
+    def __init__(self, nodes: Iterable[Node], now: datetime) -> None:
+        self._nodes = nodes
+        self._now = now
+        self._found: dict[str, Node] | None = None
+
+    def filled(self, text: str) -> str:
+        """Return a text with everything in place that can be found."""
+        return _PLACEHOLDER.sub(self._one, text) if "%" in text else text
+
+    def _one(self, found: re.Match[str]) -> str:
         name, dot, widget = found[1].partition(".")
         if not dot or "." in widget:
-            return _date(name[5:], now) if name.startswith("date:") else found[0]
-        return _value(nodes, name, widget, found[0])
+            return _date(name[5:], self._now) if name.startswith("date:") else found[0]
+        node = self._named().get(name)
+        shown = node.widget(widget) if node is not None else None
+        return found[0] if shown is None else _NO_FILE_NAME.sub("_", text_of(shown.value))
 
-    return _PLACEHOLDER.sub(one, text)
-
-
-def _value(nodes: Sequence[Node], name: str, widget_name: str, otherwise: str) -> str:
-    named = [node for node in nodes if node.properties.get(SEARCHED) == name]
-    named = named or [node for node in nodes if node.title == name]
-    widget = named[0].widget(widget_name) if named else None
-    return otherwise if widget is None else _NO_FILE_NAME.sub("_", text_of(widget.value))
+    def _named(self) -> dict[str, Node]:
+        """Return the nodes by what texts call them: the first of each name, else of each title."""
+        if self._found is None:
+            self._found = {}
+            titles: dict[str, Node] = {}
+            for node in self._nodes:
+                name = node.properties.get(SEARCHED)
+                if isinstance(name, str):
+                    self._found.setdefault(name, node)
+                titles.setdefault(node.title, node)
+            self._found = {**titles, **self._found}
+        return self._found
 
 
 def _date(form: str, now: datetime) -> str:
@@ -54,46 +65,3 @@ def _date(form: str, now: datetime) -> str:
         return str(parts[text[0]]).rjust(len(text), "0") if text[0] in parts else text
 
     return _DATE.sub(one, form)
-
-
-def chosen(text: str) -> str:
-    """Return a text without comments, and with one of each {one|other}, drawn at random."""
-    if len(text) > _LONGEST or not ("{" in text or "/" in text or "\\" in text):
-        return text
-    return _Choice(_COMMENT.sub("", text)).read()
-
-
-class _Choice:
-    """A text that is being read; braces may stand within braces."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
-
-    def read(self) -> str:
-        levels: list[list[str]] = [[""]]
-        while self._at < len(self._text):
-            self._step(levels)
-        while len(levels) > 1:
-            _close(levels)
-        return _ESCAPED.sub(r"\1", levels[0][0])
-
-    def _step(self, levels: list[list[str]]) -> None:
-        character = self._text[self._at]
-        self._at += 1
-        if character == "\\":
-            levels[-1][-1] += character + self._text[self._at : self._at + 1]
-            self._at += 1
-        elif character == "{":
-            levels.append([""])
-        elif character == "}" and len(levels) > 1:
-            _close(levels)
-        elif character == "|" and len(levels) > 1:
-            levels[-1].append("")
-        else:
-            levels[-1][-1] += character
-
-
-def _close(levels: list[list[str]]) -> None:
-    options = levels.pop()
-    levels[-1][-1] += random.choice(options)  # noqa: S311 - a choice of words, no secret
