@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gateway import errors, loose_json
+from gateway import errors, graph, loose_json
 from gateway.media import embedded, encoded, sniff
 
 #: What the embedded workflow is read from, as sentences name it.
@@ -29,7 +29,7 @@ def workflow_in(path: Path, most_bytes: int, name: str = "The file") -> dict[str
     """Return the workflow that a file holds, in whichever format; `name` is told of it.
 
     JSON is read up to `most_bytes`. Blocks. Raises InvalidJson, InvalidInput, InputTooLarge,
-    OSError.
+    OSError, and what `graph.check_shape` raises of the graph that a picture holds.
     """
     with path.open("rb") as file:
         head = file.read(sniff.HEAD_BYTES)
@@ -99,7 +99,10 @@ def _unwrapped(found: Any, name: str) -> dict[str, Any]:
 def _embedded(found: embedded.Found | None, head: bytes, name: str) -> dict[str, Any]:
     if found is None:
         raise _without(head, name)
-    return found.best
+    if graph.is_ui_format(found.best):
+        return found.best
+    # What ran bears the marks of its job.
+    return graph.unmarked(graph.check_shape(found.best))
 
 
 def _without(head: bytes, name: str) -> errors.InvalidInput:

@@ -56,6 +56,12 @@ UNIQUE_INPUT = "comfy_gateway_job"
 SCHEMES = ("http", "https", "s3", "gs", "az", "hf", "file")
 _URL = re.compile(rf"(?:{'|'.join(SCHEMES)})://", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: How the name of a job begins that nobody named.
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}_?")
+#: What ComfyUI calls its files when nobody says.
+_PREFIX = "ComfyUI"
+#: What the API format has; ComfyUI notes beside it whether a node has changed since it ran.
+_OF_A_NODE = ("inputs", "class_type", "_meta")
 PREFIX_LENGTH = 200
 NAME_BYTES = 255
 #: What savers append to a prefix, as in `_00001_.flac`, and some room.
@@ -259,6 +265,29 @@ def without_marks(graph: Graph) -> Graph:
         else node
         for node_id, node in graph.items()
     }
+
+
+def unmarked(graph: Graph, job_id: str | None = None) -> Graph:
+    """Return a graph that ran as it was before a job and ComfyUI wrote their marks into it."""
+    plain = {
+        node_id: {key: node[key] for key in _OF_A_NODE if key in node}
+        for node_id, node in graph.items()
+    }
+    edits: dict[tuple[str, str], Any] = {}
+    for node_id, node in plain.items():
+        prefix = node.get("inputs", {}).get("filename_prefix")
+        if isinstance(prefix, str):
+            edits[node_id, "filename_prefix"] = _unprefixed(prefix, job_id)
+    return without_marks(with_inputs(plain, edits))
+
+
+def _unprefixed(prefix: str, job_id: str | None) -> str:
+    if job_id is not None and prefix == job_id:
+        return _PREFIX
+    if job_id is not None and prefix.startswith(f"{job_id}_"):
+        return prefix[len(job_id) + 1 :] or _PREFIX
+    found = _UUID.match(prefix)
+    return (prefix[found.end() :] if found else prefix) or _PREFIX
 
 
 def reached_from(graph: Graph, node_id: str) -> Iterator[str]:

@@ -85,11 +85,8 @@ async def _converted(parts: Parts, workflow: dict[str, Any]) -> Converted:
     except errors.NotConvertible as failure:
         unknown = _unknown_classes(parts, failure)
         if not unknown or not await _are_there_now(parts, unknown):
-            raise _told(failure) from None
-    try:
-        return await _attempt(parts, workflow)
-    except errors.NotConvertible as failure:
-        raise _told(failure) from None
+            raise
+    return await _attempt(parts, workflow)
 
 
 async def _attempt(parts: Parts, workflow: dict[str, Any]) -> Converted:
@@ -112,15 +109,3 @@ async def _are_there_now(parts: Parts, unknown: set[str]) -> bool:
         logger.debug("object_info was not refreshed", error=str(failure)[:_SHOWN])
         return False
     return unknown <= parts.catalog.definitions.keys()
-
-
-def _told(failure: errors.NotConvertible) -> errors.NotConvertible:
-    """Add what to do about it: the custom nodes to install, where the file names them."""
-    nodes = failure.details.get("nodes", ())
-    wanted = dict.fromkeys(str(node["custom_node"]) for node in nodes if node.get("custom_node"))
-    if failure.hint is None and wanted:
-        failure.hint = (
-            f"Install the custom nodes that it was made with: {', '.join(wanted)[:_SHOWN]}; "
-            "or export it with Workflow > Export (API)."
-        )
-    return failure

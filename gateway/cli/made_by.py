@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,6 @@ from typing import Any
 from gateway import errors, graph
 from gateway.cli.failure import CommandFailed
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}_?")
-#: What ComfyUI calls its files when nobody says.
-_PREFIX = "ComfyUI"
-_NODE = ("inputs", "class_type", "_meta")
 _LARGEST_SIDECAR = 4 << 20
 
 
@@ -42,7 +37,7 @@ def read(picture: Path) -> MadeBy:
             hint="What ComfyUI saves holds it unless a program wrote the file anew.",
         )
     name = job_id if isinstance(job_id, str) else None
-    return MadeBy(name, None if workflow is None else unmarked(workflow, name))
+    return MadeBy(name, None if workflow is None else graph.unmarked(workflow, name))
 
 
 def _sidecar(file: Path) -> dict[str, Any] | None:
@@ -62,32 +57,6 @@ def _embedded(picture: Path) -> graph.Graph | None:
     if found is None or found.prompt is None:
         return None
     try:
-        return graph.check_shape(
-            {
-                node_id: {key: node[key] for key in _NODE if key in node}
-                if isinstance(node, dict)
-                else node
-                for node_id, node in found.prompt.items()
-            }
-        )
+        return graph.check_shape(found.prompt)
     except errors.GatewayError:
         return None
-
-
-def unmarked(workflow: graph.Graph, job_id: str | None) -> graph.Graph:
-    """Return the graph as it was before a job put its name on the files."""
-    edits: dict[tuple[str, str], Any] = {}
-    for node_id, node in workflow.items():
-        prefix = node.get("inputs", {}).get("filename_prefix")
-        if isinstance(prefix, str):
-            edits[node_id, "filename_prefix"] = _unprefixed(prefix, job_id)
-    return graph.without_marks(graph.with_inputs(workflow, edits))
-
-
-def _unprefixed(prefix: str, job_id: str | None) -> str:
-    if job_id is not None and prefix == job_id:
-        return _PREFIX
-    if job_id is not None and prefix.startswith(f"{job_id}_"):
-        return prefix[len(job_id) + 1 :] or _PREFIX
-    found = _UUID.match(prefix)
-    return (prefix[found.end() :] if found else prefix) or _PREFIX

@@ -140,14 +140,12 @@ def _embedded(source: str, found: Found | None) -> Held:
             hint="PNG, WebP, JPEG, FLAC and MP4 files hold it as ComfyUI saves them, "
             "unless a program wrote them anew.",
         )
-    from gateway.cli import made_by
-
     content = found.best
     if _is_deep(content):
         raise _too_deep(source)
     if not graph.is_ui_format(content):
         # What ran bears the marks of its job.
-        content = made_by.unmarked(graph.check_shape(content), None)
+        content = graph.unmarked(graph.check_shape(content))
     return Held(source, content, {}, is_embedded=True)
 
 

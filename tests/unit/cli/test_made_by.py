@@ -11,8 +11,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from gateway.cli.failure import CommandFailed
-from gateway.cli.made_by import read, unmarked
-from gateway.graph import UNIQUE_INPUT
+from gateway.cli.made_by import read
+from gateway.graph import UNIQUE_INPUT, unmarked
 from tests import embedding
 
 UUID = "0f0e0d0c-0000-4000-8000-000000000001"
