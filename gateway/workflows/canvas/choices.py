@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 _PIECE = re.compile(r"\\.|[{}|]|[^\\{}|]+|\\", re.DOTALL)
 _ESCAPED = re.compile(r"\\([{}|])")
+#: Braces in braces beyond this depth are text like any other.
+_DEEPEST = 200
 _LINE_END = re.compile("[\n\r\u2028\u2029]")
 
 
@@ -19,7 +21,7 @@ def chosen(text: str) -> str:
     # Braces may stand within braces: the innermost is at the end.
     open_braces: list[list[list[str]]] = [[[]]]
     for piece in _PIECE.findall(text):
-        if piece == "{":
+        if piece == "{" and len(open_braces) < _DEEPEST:
             open_braces.append([[]])
         elif piece == "}" and len(open_braces) > 1:
             _close(open_braces)
