@@ -42,7 +42,7 @@ async def test_from_a_comfyui_that_is_not_there_yet_to_a_picture_of_its_own(plac
         found = await _listed(gateway, "square")
         assert (found["available"], found["mistakes"]) == (False, [])
         assert "as soon as ComfyUI has told" in found["waits_for"]
-        assert "mistakes=0 waiting=1" in (place.folder / "gateway.log").read_text()
+        assert '"mistakes":0,"waiting":1' in (place.folder / "gateway.log").read_text()
         for path in ("/workflow/square", "/squares"):
             answer = await gateway.ask("POST", path, {})
             assert (answer.status, answer.body["code"]) == (503, "not_ready")
