@@ -33,7 +33,8 @@ def convert(ui: Mapping[str, Any], object_info: Mapping[str, Any]) -> Converted:
     each node of which something cannot be known, InvalidRequest for what is no workflow at all.
     """
     problems = Problems()
-    sheets = levels(document.read(ui), object_info)
+    read = document.read(ui)
+    sheets = levels(read, object_info)
     promotion.promote(sheets)
     found = _flattened(sheets, problems)
     nodes = [node for level in sheets.values() for node in level.nodes.values()]
@@ -41,7 +42,7 @@ def convert(ui: Mapping[str, Any], object_info: Mapping[str, Any]) -> Converted:
     for level in sheets.values():
         primitives.apply(level, placeholders)
     promotion.hand_down(sheets)
-    sender = Sending(placeholders, problems)
+    sender = Sending(placeholders, problems, is_noted="ue_links" in read.extra)
     made = {frame.name(node): sender.node(frame, node) for frame, node in found if node.runs}
     problems.check()
     return Converted(sending.linked(made), problems.warnings)

@@ -10,6 +10,7 @@ promotion       widgets that a subgraph shows of its inner nodes
 levels          the sheets of a file with their nodes
 resolution      where a link really begins
 primitives      nodes that write their value into the widgets of others
+everywhere      links without a wire that a custom node notes in the file
 wireless        links without a wire: SetNode and GetNode
 sending         a node as it is sent
 problems        what cannot be known, and what is worth a warning

@@ -73,6 +73,7 @@ class Document:
     root: Sheet
     subgraphs: Mapping[str, Sheet]
     groups: Mapping[str, Mapping[str, Any]]
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read(ui: Mapping[str, Any]) -> Document:
@@ -83,7 +84,7 @@ def read(ui: Mapping[str, Any]) -> Document:
         for name, found in mapping(extra.get("groupNodes")).items()
         if isinstance(found, Mapping)
     }
-    return Document(_sheet(ui, "prompt"), dict(_subgraphs(ui)), groups)
+    return Document(_sheet(ui, "prompt"), dict(_subgraphs(ui)), groups, extra)
 
 
 def _subgraphs(ui: Mapping[str, Any]) -> Iterator[tuple[str, Sheet]]:
@@ -126,12 +127,13 @@ def _nodes(found: list[Any], where: str, saved: Mapping[str, Any]) -> dict[str, 
             # The frontend gives a new number to whoever has none, or that of another.
             last += 1
             node_id = last
-        read_node = _node(str(node_id), node, f"{where}.{index}")
+        read_node = saved_node(str(node_id), node, f"{where}.{index}")
         nodes[read_node.id] = read_node
     return nodes
 
 
-def _node(node_id: str, node: Mapping[str, Any], where: str) -> SavedNode:
+def saved_node(node_id: str, node: Mapping[str, Any], where: str) -> SavedNode:
+    """Read a node; raises InvalidRequest where it says nothing of its class."""
     kind = node.get("type")
     if not isinstance(kind, str):
         raise _wrong(f"{where}.type", f"node {node_id[:100]} has no class")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.workflows.canvas import definitions, nodes, shapes
+from gateway.workflows.canvas import definitions, everywhere, nodes, shapes
 from gateway.workflows.canvas.definitions import NodeClass
 from gateway.workflows.canvas.document import OUTPUTS, Document, Link, SavedNode, Sheet
 from gateway.workflows.canvas.frames import Level
@@ -15,6 +15,7 @@ from gateway.workflows.canvas.shapes import NodeShape
 
 def levels(document: Document, object_info: Mapping[str, Any]) -> dict[str, Level]:
     """Return the sheets by their ids; that of the workflow itself is empty."""
+    everywhere.join(document.root, document.extra)
     reader = _Reader(document, object_info)
     sheets = {"": document.root, **document.subgraphs}
     return {sheet_id: reader.level(sheet) for sheet_id, sheet in sheets.items()}

@@ -178,6 +178,8 @@ def _widgets(saved: SavedNode, shape: NodeShape) -> Iterator[Widget]:
     for widget in shape.widgets:
         value = given.pop(widget.name, widget.default) if widget.is_saved else widget.default
         yield Widget(widget.name, values.held(widget, value), widget.is_sent, widget)
+    for number, row in enumerate(values.rows(saved.values, shape), 1):
+        yield Widget(f"lora_{number}", row)
     # By name, a file also has values of widgets that a script of the class adds.
     for name, value in given.items() if isinstance(saved.values, Mapping) else ():
         if value is None or isinstance(value, str | int | float):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.workflows.canvas import choices, resolution, text, values
+from gateway.workflows.canvas import choices, everywhere, resolution, text, values
 from gateway.workflows.canvas.definitions import CAPTURED
 from gateway.workflows.canvas.document import INPUTS
 from gateway.workflows.canvas.frames import Frame
@@ -25,6 +25,8 @@ class Sending:
 
     placeholders: Placeholders
     problems: Problems
+    #: Whether the file notes the links that are drawn without wires.
+    is_noted: bool = False
     _setters: Setters = field(default_factory=Setters)
 
     def node(self, frame: Frame, node: Node) -> dict[str, Any]:
@@ -62,6 +64,9 @@ class Sending:
         misfit = values.misfit(saved, node.shape)
         if misfit is not None:
             self.problems.refuse(node, name, misfit)
+        if node.type in everywhere.SENDERS and not self.is_noted:
+            message = "what it gives without wires is not in the file; its script can draw them"
+            self.problems.warn(node, name, message)
         left = values.left_over(saved, node.shape)
         if left:
             many = "the last value" if left == 1 else f"the last {left} values"

@@ -50,7 +50,17 @@ def left_over(saved: Saved, shape: NodeShape) -> int:
     if not isinstance(saved, list) or len(saved) <= len(shape.saved_widgets):
         return 0
     rest = _without_forced(shape, saved)[len(shape.saved_widgets) :]
-    return sum(value not in (None, "") for value in rest)
+    return 0 if rows(saved, shape) else sum(value not in (None, "", {}) for value in rest)
+
+
+def rows(saved: Saved, shape: NodeShape) -> list[Mapping[str, Any]]:
+    """Return the LoRAs that a script of the class lists behind the widgets, each with switches."""
+    if not isinstance(saved, list) or len(saved) <= len(shape.saved_widgets):
+        return []
+    rest = saved[len(shape.saved_widgets) :]
+    return [
+        value for value in rest if isinstance(value, Mapping) and {"on", "lora"} <= value.keys()
+    ]
 
 
 def _fits(widget: WidgetClass, value: Any) -> bool:
