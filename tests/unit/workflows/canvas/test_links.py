@@ -71,8 +71,12 @@ TO_WIDGETS: Cases = {
             "1": (
                 "KSampler",
                 {
-                    "seed": ["2", 0], "steps": 9, "cfg": 7.5, "sampler_name": "heun",
-                    "scheduler": "karras", "denoise": 0.5,
+                    "seed": ["2", 0],
+                    "steps": 9,
+                    "cfg": 7.5,
+                    "sampler_name": "heun",
+                    "scheduler": "karras",
+                    "denoise": 0.5,
                 },
             ),
             "2": ("Number", {"value": 77}),
@@ -165,8 +169,13 @@ BYPASSES: Cases = {
             "5": (
                 "KSampler",
                 {
-                    "seed": 5, "steps": 9, "cfg": 7.5, "sampler_name": "heun",
-                    "scheduler": "karras", "denoise": 0.5, "model": ["1", 0],
+                    "seed": 5,
+                    "steps": 9,
+                    "cfg": 7.5,
+                    "sampler_name": "heun",
+                    "scheduler": "karras",
+                    "denoise": 0.5,
+                    "model": ["1", 0],
                 },
             ),
         },

@@ -16,8 +16,12 @@ def only(kind: str, values: Any, expected: dict[str, Any], **more: Any) -> tuple
 def sampler(**changed: Any) -> dict[str, Any]:
     """Return what a sampler sends that was left as it is."""
     return {
-        "seed": 0, "steps": 20, "cfg": 8.0, "sampler_name": "euler",
-        "scheduler": "normal", "denoise": 1.0,
+        "seed": 0,
+        "steps": 20,
+        "cfg": 8.0,
+        "sampler_name": "euler",
+        "scheduler": "normal",
+        "denoise": 1.0,
         **changed,
     }
 
