@@ -20,8 +20,7 @@ SENDERS = frozenset(
 def join(sheet: Sheet, extra: Mapping[str, Any]) -> None:
     """Make wires of what `extra.ue_links` notes: inputs that were linked without one."""
     noted = extra.get("ue_links")
-    for number, link in enumerate(noted if isinstance(noted, list) else ()):
-        link = mapping(link)
+    for number, link in enumerate(map(mapping, noted if isinstance(noted, list) else ())):
         target = sheet.nodes.get(str(link.get("downstream")))
         origin = str(link.get("upstream"))
         slot = slot_number(link.get("downstream_slot"))
