@@ -57,6 +57,9 @@ class Sending:
 
     def _check(self, frame: Frame, node: Node) -> None:
         name = frame.name(node)
+        if node.problem is not None:
+            self.problems.refuse(node, name, node.problem)
+            return
         if node.shape is None:
             self.problems.refuse(node, name, f"this ComfyUI has no class {node.type[:100]}")
             return
@@ -69,8 +72,8 @@ class Sending:
             self.problems.warn(node, name, message)
         left = values.left_over(saved, node.shape)
         if left:
-            many = "the last value" if left == 1 else f"the last {left} values"
-            self.problems.warn(node, name, f"{many} in the file belong to no widget of its class")
+            many = "the last value belongs" if left == 1 else f"the last {left} values belong"
+            self.problems.warn(node, name, f"{many} to no widget of its class")
 
     def _value(self, frame: Frame, node: Node, widget: Widget) -> Any:
         """Return what is sent of a widget's value."""
