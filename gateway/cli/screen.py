@@ -45,7 +45,8 @@ def show_json(found: dict[str, Any]) -> None:
 
 def show_lines(lines: Sequence[str]) -> None:
     """Print lines on standard output."""
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+    # The name of a file may hold bytes that are no characters.
+    sys.stdout.writelines(f"{line.encode(errors='replace').decode()}\n" for line in lines)
 
 
 def show_text(text: str) -> None:

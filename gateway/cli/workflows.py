@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.cli.client import Client
-from gateway.cli.named_order import address
 
 COLUMNS = ("NAME", "RUNS", "PARAMETERS", "DESCRIPTION")
 
@@ -19,7 +18,9 @@ async def listed(client: Client) -> list[dict[str, Any]]:
 
 async def shown(client: Client, name: str) -> dict[str, Any]:
     """Return all that the gateway tells of one; raises Refused."""
-    return await client.ask("GET", address(name))
+    from gateway.cli import named_order
+
+    return await client.ask("GET", named_order.address(name))
 
 
 def row(workflow: Mapping[str, Any]) -> tuple[str, ...]:
