@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
@@ -145,6 +146,54 @@ async def test_what_the_canvas_says_of_itself(place, tmp_path):
     assert workflow.description == "Squares"
     assert workflow.metadata == told["_workflow_metadata"]
     assert plain(workflow.graph) == GRAPH
+
+
+def _with_a_subgraph():
+    found, inner = canvas(), copy.deepcopy(CANVAS["nodes"][0])
+    inner["outputs"][0]["links"] = [1]
+    found["nodes"][0] = {
+        "id": 12,
+        "type": "5a1b2c3d-0000-4000-8000-000000000001",
+        "inputs": [],
+        "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [1]}],
+        "properties": {},
+        "widgets_values": [],
+    }
+    found["links"] = [[1, 12, 0, 2, 0, "IMAGE"]]
+    link = {"id": 1, "origin_id": 5, "origin_slot": 0, "target_id": -20, "target_slot": 0}
+    sheet = {
+        "id": found["nodes"][0]["type"],
+        "name": "Inside",
+        "version": 1,
+        "inputNode": {"id": -10},
+        "outputNode": {"id": -20},
+        "inputs": [],
+        "outputs": [{"id": "a", "name": "IMAGE", "type": "IMAGE", "linkIds": [1]}],
+        "nodes": [{**inner, "id": 5}],
+        "links": [{**link, "type": "IMAGE"}],
+    }
+    return {**found, "definitions": {"subgraphs": [sheet]}}
+
+
+async def test_nodes_in_subgraphs_are_bound_by_the_ids_of_both(tmp_path):
+    put(tmp_path, "a.json", _with_a_subgraph())
+    binds = "w: {type: integer, bind: 12:5.inputs.width}, h: {type: integer, bind: 12:5.height}"
+    put(tmp_path, "a.yaml", f"parameters: {{{binds}}}\noutputs: ['12:5', 2]\n")
+    put(tmp_path, "b.yaml", "workflow_file: a.json\noutputs: [12:5]\n")
+    comfy = Comfy(OBJECT_INFO)
+    catalog = await comfy.loaded(tmp_path)
+
+    workflow = catalog.get("a")
+    assert plain(workflow.graph)["12:5"] == GRAPH["1"]
+    assert workflow.outputs == ("12:5", "2")
+    assert [one.places[0].node_id for one in workflow.parameters.values()] == ["12:5", "12:5"]
+    assert "stands in quotes" in entry(catalog, "b").mistakes[0].message
+
+    comfy.definitions = LACKING
+    await catalog.convert_anew()
+    [wrong] = entry(catalog, "a").mistakes
+    assert "node 12:5" in wrong.message
+    assert wrong.line > 1
 
 
 class TestMedia:

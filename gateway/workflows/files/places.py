@@ -88,7 +88,11 @@ def _ids(target: Spot, nodes: Nodes, wrong: list[Mistake]) -> Sequence[str]:
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         if str(value) in nodes.workflow:
             return [str(value)]
-        wrong.append(target.mistake(_no_node(str(value), nodes.workflow)))
+        said = _no_node(str(value), nodes.workflow)
+        if isinstance(value, int) and any(":" in node_id for node_id in nodes.workflow):
+            # YAML counts in sixties: 12:5 is 725.
+            said += "; an id with : in it stands in quotes"
+        wrong.append(target.mistake(said))
         return []
     parts = _parts(target, _NODE, wrong)
     if parts is None:
