@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ _SHOWN = 200
 
 
 async def graph_of(parts: Parts, source: Source, allowed: Sequence[Credential]) -> Converted:
-    """Return the graph, with a warning first where it was converted; no `location` but `prompt`.
+    """Return the graph; where it was converted, the first of the warnings says so.
 
     Raises InvalidRequest, InvalidJson, InvalidInput, InputTooLarge, InputNotFetched, NotConvertible
     and NotReady before ComfyUI's first answer.
@@ -39,7 +39,7 @@ async def graph_of(parts: Parts, source: Source, allowed: Sequence[Credential]) 
         if not graph.is_ui_format(found):
             return Converted(graph.check_shape(found), [])
         made = await _converted(parts, found)
-        return Converted(graph.check_shape(made.graph), [CONVERTED, *made.warnings])
+        return Converted(made.graph, [CONVERTED, *made.warnings])
     except errors.RequestRefused as failure:
         failure.location = failure.location or _LOCATION
         raise
@@ -90,7 +90,12 @@ async def _converted(parts: Parts, workflow: dict[str, Any]) -> Converted:
 
 
 async def _attempt(parts: Parts, workflow: dict[str, Any]) -> Converted:
-    return await asyncio.to_thread(convert.convert, workflow, parts.catalog.definitions)
+    return await asyncio.to_thread(_made, workflow, parts.catalog.definitions)
+
+
+def _made(workflow: dict[str, Any], definitions: Mapping[str, Any]) -> Converted:
+    made = convert.convert(workflow, definitions)
+    return Converted(graph.check_shape(made.graph), made.warnings)
 
 
 def _unknown_classes(parts: Parts, failure: errors.NotConvertible) -> set[str]:
@@ -108,4 +113,4 @@ async def _are_there_now(parts: Parts, unknown: set[str]) -> bool:
         # ComfyUI may be restarting: what it said last still holds.
         logger.debug("object_info was not refreshed", error=str(failure)[:_SHOWN])
         return False
-    return unknown <= parts.catalog.definitions.keys()
+    return not unknown.isdisjoint(parts.catalog.definitions)

@@ -34,7 +34,7 @@ def told_by_run_sh() -> str:
 
 def commands() -> dict[str, str]:
     quickstart = (ROOT / "docs" / "quickstart.md").read_text()
-    [of_readme, _], [of_quickstart] = CURL.findall(README), CURL.findall(quickstart)
+    [of_readme, *_], [of_quickstart] = CURL.findall(README), CURL.findall(quickstart)
     return {"README": of_readme, "quickstart": of_quickstart, "run.sh": told_by_run_sh()}
 
 
@@ -47,6 +47,11 @@ async def test_the_curl_shows_a_picture(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "warmup", tmp_path / "warmup")
     async with running_gateway(tmp_path) as gateway:
         assert await shown(commands()["README"], gateway.url, tmp_path) == (512, 512)
+        # The picture alone is enough for another.
+        command = CURL.findall(README)[2].replace("http://127.0.0.1:3000", gateway.url)
+        process = await asyncio.create_subprocess_shell(command, cwd=tmp_path)
+        assert await process.wait() == 0
+    assert (tmp_path / "again.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
