@@ -23,6 +23,7 @@ def workflow(**more: Any) -> dict[str, Any]:
         ({"available": False}, "no"),
         ({"available": False, "missing_nodes": ["A"], "missing_models": [1]}, "nodes missing"),
         ({"available": False, "missing_models": [1]}, "models missing"),
+        ({"available": False, "waits_for": "It waits."}, "not yet"),
         ({"available": True, "mistakes": [MISTAKE]}, "has mistakes"),
     ],
 )
@@ -43,3 +44,8 @@ def test_what_keeps_it_from_running() -> None:
         "a: ComfyUI has no node A, B.",
         "a: there is no model vae/x, loras/y.",
     ]
+
+
+def test_what_it_waits_for_and_what_its_conversion_warns_of() -> None:
+    found = workflow(waits_for="It waits.", warnings=["Odd."])
+    assert problems(found) == ["a: It waits.", "a: Odd."]
