@@ -7,6 +7,8 @@ values          which saved value belongs to which widget, and what it makes of 
 nodes           a node with its slots and the values of its widgets
 frames          a subgraph as often as it is used
 promotion       widgets that a subgraph shows of its inner nodes
+group_shapes    group nodes of older files: their slots, widgets, and what these stand for
+groups          group nodes, replaced by the nodes within them
 levels          the sheets of a file with their nodes
 resolution      where a link really begins
 primitives      nodes that write their value into the widgets of others

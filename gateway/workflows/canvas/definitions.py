@@ -52,6 +52,11 @@ class Input:
         return str(self.options.get("widgetType") or self.type)
 
     @property
+    def has_widget_type(self) -> bool:
+        """Whether inputs of its type have widgets."""
+        return self.type in _WIDGETS
+
+    @property
     def is_widget(self) -> bool:
         """Whether it has a widget."""
         return self.widget_type in _WIDGETS and not self.is_forced

@@ -6,18 +6,26 @@ the official frontend to the letter.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gateway.workflows.canvas.definitions import Input, NodeShape, shape
-from gateway.workflows.canvas.document import SavedNode, kind_of, mapping, slot_number
+from gateway.workflows.canvas import definitions
+from gateway.workflows.canvas.definitions import Input, NodeClass, mapping
+from gateway.workflows.canvas.document import SavedNode, kind_of, slot_number
 
-#: What the shape of a class within is asked of; None for a class that nobody knows.
-ShapeOf = Callable[[str], NodeShape | None]
+#: What knows the classes of the nodes within; None for a class that nobody knows.
+ClassOf = Callable[[str], NodeClass | None]
 
-_REROUTE, _PRIMITIVE = "Reroute", "PrimitiveNode"
+REROUTE, PRIMITIVE = "Reroute", "PrimitiveNode"
+#: More than any group node has, and what a few of them within each other amount to easily.
+_MOST_INPUTS = 10_000
 _SEEDS = ("seed", "noise_seed")
+
+
+class Broken(Exception):
+    """A definition of which no node can be made; the argument says why."""
 
 
 class Wire(NamedTuple):
@@ -34,7 +42,7 @@ class Wire(NamedTuple):
 class Group:
     """A group node as the file defines it."""
 
-    shape: NodeShape
+    node_class: NodeClass
     nodes: tuple[SavedNode, ...]
     wires: tuple[Wire, ...]
     #: What an input of the group node stands for: a node within, and the name of its input.
@@ -44,25 +52,33 @@ class Group:
 
 
 def group_of(
-    name: str, saved: Mapping[str, Any], nodes: tuple[SavedNode, ...], shape_of: ShapeOf
+    name: str, saved: Mapping[str, Any], nodes: tuple[SavedNode, ...], class_of: ClassOf
 ) -> Group:
-    """Return the group node of a definition in `extra.groupNodes`; `nodes` are those within."""
-    return _Plan(saved, nodes, shape_of).group(name)
+    """Return the group node of a definition in `extra.groupNodes`; `nodes` are those within.
+
+    Raises Broken.
+    """
+    return _Plan(saved, nodes, class_of).group(name)
 
 
 class _Plan:
     """A group node whose slots and widgets are being found."""
 
     def __init__(
-        self, saved: Mapping[str, Any], nodes: tuple[SavedNode, ...], shape_of: ShapeOf
+        self, saved: Mapping[str, Any], nodes: tuple[SavedNode, ...], class_of: ClassOf
     ) -> None:
         self._nodes = nodes
-        self._shape_of = shape_of
+        self._known = class_of
         self._config = mapping(saved.get("config"))
         self._wires = tuple(_wires(saved.get("links"), len(nodes)))
         self._external = _external(saved.get("external"))
         self._arriving = dict(_arriving(saved.get("links")))
         self._linked = {(wire.target, wire.target_slot) for wire in self._wires}
+        self._to: dict[int, list[Wire]] = defaultdict(list)
+        self._from: dict[int, list[Wire]] = defaultdict(list)
+        for wire in self._wires:
+            self._to[wire.target].append(wire)
+            self._from[wire.origin].append(wire)
         self._required: dict[str, list[Any]] = {}
         self._inputs: dict[str, tuple[int, str]] = {}
         self._outputs: list[tuple[int, int]] = []
@@ -86,7 +102,7 @@ class _Plan:
                     self._add(index, one)
         definition = {"input": {"required": self._required}, "output": self._kinds}
         return Group(
-            shape(f"workflow>{name}", {**definition, "display_name": name}),
+            definitions.read(f"workflow>{name}", {**definition, "display_name": name}),
             self._nodes,
             self._wires,
             self._inputs,
@@ -98,16 +114,16 @@ class _Plan:
     def _class_of(self, index: int) -> tuple[list[Input], list[str]] | None:
         """Return inputs and outputs of a node; None for one that only the canvas knows."""
         kind = self._nodes[index].type
-        if kind == _PRIMITIVE:
+        if kind == PRIMITIVE:
             return self._primitive(index)
-        if kind == _REROUTE:
+        if kind == REROUTE:
             return self._reroute(index)
-        found = self._shape_of(kind)
+        found = self._known(kind)
         return None if found is None else (list(found.inputs), list(found.outputs))
 
     def _primitive(self, index: int) -> tuple[list[Input], list[str]] | None:
         """Return a widget with the type and the options of what it is linked to."""
-        leaving = [wire for wire in self._wires if wire.origin == index]
+        leaving = self._from[index]
         if not leaving:
             return None
         kind = leaving[0].type
@@ -122,8 +138,8 @@ class _Plan:
 
     def _reroute(self, index: int) -> tuple[list[Input], list[str]] | None:
         """Return a slot in and a slot out, unless nothing but the group uses it."""
-        leaving = [wire for wire in self._wires if wire.origin == index]
-        arriving = [wire for wire in self._wires if wire.target == index]
+        leaving = self._from[index]
+        arriving = self._to[index]
         if leaving and arriving and not self._external.get((index, 0)):
             return None
         kind = "*"
@@ -148,7 +164,7 @@ class _Plan:
         return name if isinstance(name, str) else None
 
     def _input(self, index: int, name: str | None) -> Input | None:
-        found = self._shape_of(self._nodes[index].type)
+        found = self._known(self._nodes[index].type)
         inputs = found.inputs if found is not None else ()
         return next((one for one in inputs if one.name == name), None)
 
@@ -191,6 +207,8 @@ class _Plan:
         options = dict(given.options)
         if given.name in _SEEDS:
             options["control_after_generate"] = f"{prefix}control_after_generate"
+        if len(self._required) >= _MOST_INPUTS:
+            raise Broken(f"it has more than {_MOST_INPUTS} inputs")
         self._required[name] = [given.type, options]
         self._inputs[name] = (index, given.name)
 
@@ -201,7 +219,7 @@ class _Plan:
         label = slot.get("label")
         name = own if isinstance(own, str) else label if isinstance(label, str) else given
         key, prefix = name, ""
-        if (node.type == _PRIMITIVE and node.title) or name in self._seen:
+        if (node.type == PRIMITIVE and node.title) or name in self._seen:
             prefix = f"{node.title or node.type} "
             key = name = f"{prefix}{given}"
             if name in self._seen:
@@ -211,7 +229,7 @@ class _Plan:
 
     def _add_outputs(self, index: int, kinds: list[str]) -> None:
         own = mapping(mapping(self._config.get(str(index))).get("output"))
-        used = {wire.origin_slot for wire in self._wires if wire.origin == index}
+        used = {wire.origin_slot for wire in self._from[index]}
         for slot, kind in enumerate(kinds):
             visible = mapping(own.get(str(slot))).get("visible")
             if visible is None:
@@ -231,10 +249,10 @@ def _wires(links: Any, count: int) -> Iterator[Wire]:
     """Yield the links whose two ends are in the group."""
     for link in _lists(links, 4):
         ends = [-1 if part is None else slot_number(part) for part in link[:4]]
+        kind = link[5] if len(link) > 5 and isinstance(link[5], str) and link[5] else "*"
         origin, origin_slot, target, target_slot = ends
         if 0 <= origin < count and 0 <= target < count and origin_slot >= 0 and target_slot >= 0:
-            kind = link[5] if len(link) > 5 else None
-            yield Wire(*ends, kind if isinstance(kind, str) and kind else "*")
+            yield Wire(origin, origin_slot, target, target_slot, kind)
 
 
 def _arriving(links: Any) -> Iterator[tuple[int, str]]:

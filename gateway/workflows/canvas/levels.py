@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gateway.workflows.canvas import definitions, everywhere, nodes, shapes
 from gateway.workflows.canvas.definitions import NodeClass
 from gateway.workflows.canvas.document import OUTPUTS, Document, Link, SavedNode, Sheet
 from gateway.workflows.canvas.frames import Level
+from gateway.workflows.canvas.groups import Groups, Opening
 from gateway.workflows.canvas.nodes import Node
 from gateway.workflows.canvas.shapes import NodeShape
 
@@ -29,11 +31,14 @@ class _Reader:
         self._object_info = object_info
         self._classes: dict[str, NodeClass | None] = {}
         self._shapes: dict[str, NodeShape] = {}
+        self._groups = Groups(document.groups, self._class)
 
     def level(self, sheet: Sheet) -> Level:
         """Return a sheet with its nodes."""
         found = {node_id: self._node(saved) for node_id, saved in sheet.nodes.items()}
-        return Level(sheet.id, found, sheet.links, _ends(sheet))
+        opening = Opening(self._groups, self._node, dict(sheet.links))
+        opening.run(found)
+        return Level(sheet.id, opening.nodes, opening.links, _ends(sheet, opening.links))
 
     def _node(self, saved: SavedNode) -> Node:
         sheet = self._subgraphs.get(saved.type)
@@ -41,7 +46,10 @@ class _Reader:
             return nodes.of_subgraph(saved, sheet)
         if saved.type in nodes.VIRTUAL:
             return nodes.as_saved(saved, "virtual")
-        found = self._class(saved.type)
+        group = self._groups.find(saved.type)
+        if isinstance(group, str):
+            return replace(nodes.as_saved(saved, "unknown"), problem=group)
+        found = self._class(saved.type) if group is None else group.node_class
         if found is None:
             return nodes.as_saved(saved, "unknown")
         return nodes.of_class(saved, self._shape(found, saved))
@@ -61,14 +69,14 @@ class _Reader:
         return self._classes[name]
 
 
-def _ends(sheet: Sheet) -> dict[int, Link]:
+def _ends(sheet: Sheet, links: Mapping[str, Link]) -> dict[int, Link]:
     """Return the link that leads to each output of a subgraph."""
     ends: dict[int, Link] = {}
     for slot, port in enumerate(sheet.outputs):
-        link = next((sheet.links[one] for one in port.links if one in sheet.links), None)
+        link = next((links[one] for one in port.links if one in links), None)
         if link is not None:
             ends[slot] = link
-    for link in sheet.links.values():
+    for link in links.values():
         if link.target == OUTPUTS:
             ends.setdefault(link.target_slot, link)
     return ends

@@ -80,6 +80,8 @@ class Node:
     shape: NodeShape | None = None
     #: What a subgraph consists of.
     sheet: Sheet | None = None
+    #: Why it cannot be sent, where that shows before it is.
+    problem: str | None = None
 
     @property
     def is_bypassed(self) -> bool:
