@@ -199,9 +199,9 @@ def _graph_file(
         beside = f"{source.name}.json"
         if source.graph or beside in files:
             return source.graph or beside, None
-        said = f"there is no {beside}; put it beside the manifest, or say workflow_file"
+        problem = f"there is no {beside}; put it beside the manifest, or say workflow_file"
         media = [file for file in files if file.startswith(f"{source.name}.") and is_media(file)]
-        return beside, f"{said}: {posixpath.basename(media[0])}" if media else said
+        return beside, f"{problem}: {posixpath.basename(media[0])}" if media else problem
     file = posixpath.normpath(posixpath.join(source.folder, named))
     if named.startswith("/") or "\\" in named or ".." in named.split("/"):
         return None, "workflow_file must stay inside the folder: no .., no absolute path"
