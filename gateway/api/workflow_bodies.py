@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -46,9 +47,18 @@ async def receive(request: web.Request) -> Sent:
         received = await asked.received(request, body, told, "", received_at, is_large=False)
         return Sent(received, raw)
     received = await asked.of_json(request, raw, received_at)
-    if graph.is_ui_format(received.body) and FIELD not in received.body:
+    if _is_workflow(received.body):
         received = dataclasses.replace(received, body={FIELD: received.body})
     return Sent(received)
+
+
+def _is_workflow(body: Any) -> bool:
+    """Whether a body is the workflow itself, and no request about one."""
+    if not isinstance(body, dict) or not body or FIELD in body:
+        return False
+    return graph.is_ui_format(body) or all(
+        isinstance(node, dict) and isinstance(node.get("class_type"), str) for node in body.values()
+    )
 
 
 def _is_file(request: web.Request, raw: bytes) -> bool:

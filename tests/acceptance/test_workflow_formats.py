@@ -14,9 +14,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from gateway.api.descriptions import CANVAS_EXAMPLE
+from tests.acceptance import faulty
 from tests.acceptance.conftest import Answer, Gateway, png, refused
+from tests.acceptance.faulty import Place
 from tests.acceptance.graphs import Graph, empty_image, picture_of
 from tests.listening import listening
+from tests.waiting import wait_until
 
 TOKEN = "only-for-the-files"
 CONVERTED = "The workflow was converted from the format of the canvas."
@@ -158,6 +161,7 @@ class TestGiven:
         [
             (json.dumps(canvas()).encode(), "application/json"),
             (saved(workflow=text(canvas())), "image/png"),
+            (json.dumps(empty_image()).encode(), "application/json"),
             # What `curl --data-binary` says of everything.
             (saved(prompt=text(empty_image())), "application/x-www-form-urlencoded"),
         ],
@@ -379,6 +383,31 @@ class TestRefused:
         for path in ("/prompt", "/convert"):
             answer = await gateway.ask(path, {"prompt": wrong})
             assert answer.status < 500, answer.raw
+
+
+class TestDefinitions:
+    """What ComfyUI says of its nodes decides, as soon as it has said it."""
+
+    async def test_a_class_that_comfyui_has_by_now(self, place: Place) -> None:
+        command = place.command("--startup-delay 2", "")
+        late = command.replace("gateway.embedded", "tests.child_programs.engine_with_late_nodes")
+        body = {"prompt": canvas(type="LateImage")}
+        async with faulty.gateway(place, ready=False, CMD=late) as found:
+            early = await found.ask("POST", "/convert", body)
+            assert (early.status, early.body["code"]) == (503, "not_ready")
+            assert int(early.headers["Retry-After"]) >= 1
+            graph = await found.ask("POST", "/convert", {"prompt": empty_image()})
+            assert graph.body["prompt"] == empty_image()
+
+            await found.until_ready()
+            answer = await found.ask("POST", "/convert", body)
+            assert (answer.status, answer.body["code"]) == (422, "not_convertible")
+            (place.folder / "input" / "LateImage").touch()
+
+            async def is_known() -> bool:
+                return (await found.ask("POST", "/convert", body)).status == 200
+
+            await wait_until(is_known, description="ComfyUI was asked about the class again")
 
 
 class TestConverted:
