@@ -10,6 +10,8 @@ from gateway.workflows.canvas.nodes import Node
 
 _MOST_TOLD = 100
 _LONGEST = 100
+#: What files call ComfyUI itself.
+_CORE = "comfy-core"
 
 
 @dataclass
@@ -51,10 +53,14 @@ class Problems:
         )
 
     def _hint(self) -> str:
-        sources = sorted({one["custom_node"] for one in self.refused if "custom_node" in one})
-        named = ", ".join(source[:_LONGEST] for source in sources[:20])
-        told = f" The file says that it comes from: {named}." if named else ""
-        return f"Install what it needs in ComfyUI, or export the workflow with Export (API).{told}"
+        sources = {one["custom_node"][:_LONGEST] for one in self.refused if "custom_node" in one}
+        named = ", ".join(sorted(sources - {_CORE})[:20])
+        told = "Install what it needs in ComfyUI, or export the workflow with Export (API)."
+        if named:
+            told += f" The file says that it comes from: {named}."
+        if _CORE in sources:
+            told += " What comes from comfy-core is of ComfyUI itself, of another version."
+        return told
 
 
 def _called(node_id: str, title: str, kind: str) -> str:
