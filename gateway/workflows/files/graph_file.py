@@ -60,7 +60,10 @@ def parse(file: str, raw: bytes, conversion: Conversion) -> Parsed:
         return _converted(file, raw, value, conversion.definitions())
     metadata = value.pop(METADATA, {})
     wrong = _mistake_of_graph(file, raw, value)
-    return Parsed(None, [wrong]) if wrong is not None else Parsed(GraphFile(value, metadata), [])
+    if wrong is not None:
+        return Parsed(None, [wrong])
+    # What ran bears the marks of its job.
+    return Parsed(GraphFile(graph.unmarked(value) if is_media(file) else value, metadata), [])
 
 
 def _json(file: str, raw: bytes) -> tuple[Any, Mistake | None]:
