@@ -10,11 +10,15 @@ _PIECE = re.compile(r"\\.|[{}|]|[^\\{}|]+|\\", re.DOTALL)
 _ESCAPED = re.compile(r"\\([{}|])")
 #: Braces in braces beyond this depth are text like any other.
 _DEEPEST = 200
+#: A longer one is no text that somebody wrote, and would take seconds.
+_LONGEST = 1_000_000
 _LINE_END = re.compile("[\n\r\u2028\u2029]")
 
 
 def chosen(text: str) -> str:
     """Return a text without comments, and with one of each {one|other}, drawn at random."""
+    if len(text) > _LONGEST:
+        return text
     text = "".join(_without_comments(text))
     if "{" not in text and "\\" not in text:
         return text

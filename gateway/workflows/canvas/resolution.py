@@ -44,26 +44,42 @@ class _Place:
     wanted: str | None = None
 
     @property
-    def key(self) -> tuple[str, str, int, bool]:
-        return (self.frame.prefix, self.node.id, self.slot, self.is_output)
+    def key(self) -> tuple[str, str, int, bool, str | None]:
+        return (self.frame.prefix, self.node.id, self.slot, self.is_output, self.wanted)
 
 
 #: What a node without a wire stands for: another node's input, in some frame.
 Wireless = Callable[[Frame, Node], "tuple[Frame, Node] | None"]
 
 
-def resolve(frame: Frame, node: Node, slot: int, wireless: Wireless) -> Wire | Value | None:
+#: Where places lead that were looked at before: chains are long, and many nodes take what ends one.
+Known = dict[Any, "Wire | Value | Circle | None"]
+
+
+def resolve(
+    frame: Frame, node: Node, slot: int, wireless: Wireless, known: Known
+) -> Wire | Value | None:
     """Return what an input is given; None where nothing is linked in the end. Raises Circle."""
     place = _Place(frame, node, slot, is_output=False)
-    seen = set()
+    way: dict[Any, None] = {}
     while True:
-        if place.key in seen:
-            raise Circle(place.node)
-        seen.add(place.key)
+        key = place.key
+        if key in known:
+            found: _Place | Wire | Value | Circle | None = known[key]
+            break
+        if key in way:
+            found = Circle(place.node)
+            break
+        way[key] = None
         found = _behind_output(place, wireless) if place.is_output else _behind_input(place)
         if not isinstance(found, _Place):
-            return found
+            break
         place = found
+    assert not isinstance(found, _Place)
+    known.update(dict.fromkeys(way, found))
+    if isinstance(found, Circle):
+        raise Circle(found.node)
+    return found
 
 
 def _behind_input(place: _Place) -> _Place | Value | None:

@@ -28,6 +28,7 @@ class Sending:
     #: Whether the file notes the links that are drawn without wires.
     is_noted: bool = False
     _setters: Setters = field(default_factory=Setters)
+    _known: resolution.Known = field(default_factory=dict)
 
     def node(self, frame: Frame, node: Node) -> dict[str, Any]:
         """Return a node of the prompt."""
@@ -44,7 +45,7 @@ class Sending:
                 message = f"its input {slot.name[:100]} is linked to nothing that is in the file"
                 self.problems.warn(node, frame.name(node), message)
             try:
-                found = resolution.resolve(frame, node, index, self._setters.meant)
+                found = resolution.resolve(frame, node, index, self._setters.meant, self._known)
             except resolution.Circle as circle:
                 within = frame.name(circle.node)
                 self.problems.refuse(circle.node, within, "its links lead in a circle")

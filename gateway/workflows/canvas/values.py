@@ -18,6 +18,7 @@ _TYPES: dict[str, Any] = {
     "STRING": str,
     "COMBO": str | Mapping,
 }
+_DEEPEST = 50
 _CONTROL = "control_after_generate"
 _CONTROLS = frozenset(("fixed", "increment", "decrement", "randomize", "increment-wrap"))
 
@@ -111,16 +112,16 @@ def held(widget: WidgetClass, value: Any) -> Any:
     return value
 
 
-def text_of(value: Any) -> str:
-    """Return a value as JavaScript writes it."""
-    if value is None or value is NOTHING:
+def text_of(value: Any, depth: int = 0) -> str:
+    """Return a value as JavaScript writes it; lists are written as deep as anybody needs."""
+    if value is None or value is NOTHING or depth > _DEEPEST:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, list):
-        return ",".join(text_of(one) for one in value)
+        return ",".join(text_of(one, depth + 1) for one in value)
     return "[object Object]" if isinstance(value, Mapping) else str(value)
 
 

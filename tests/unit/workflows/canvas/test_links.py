@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.unit.workflows.canvas.classes import (
     BYPASSED,
     INSIDE,
@@ -345,6 +343,7 @@ IDS: Cases = {
         canvas(picture(0), node(5, "Preview"), wires=[link(0, 0, 5, "images")]),
         {"0": PICTURE, "5": ("Preview", {"images": ["0", 0]})},
     ),
+    "below nought": (canvas(picture(-1)), {"-1": PICTURE}),
     "links as texts": (
         {**PAIR, "links": [[str(one) for one in PAIR["links"][0]]]},
         PAIR_SENT,
@@ -372,9 +371,8 @@ def test_a_number_that_two_nodes_have() -> None:
     assert sent(saved) == {**PAIR_SENT, "3": ("Latent", LATENT)}
 
 
-@pytest.mark.parametrize("node_id", [None, -1])
-def test_a_node_without_a_number(node_id: Any) -> None:
-    assert sent(canvas(picture(1), picture(node_id, "dog.png"), last_node_id=7)) == {
+def test_a_node_without_a_number() -> None:
+    assert sent(canvas(picture(1), picture(None, "dog.png"), last_node_id=7)) == {
         "1": PICTURE,
         "8": OTHER,
     }
