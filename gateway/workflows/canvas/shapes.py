@@ -105,7 +105,7 @@ def depends(found: NodeClass, saved: SavedNode) -> bool:
     if any(one.type in (_GROWING, _CHOICE) for one in found.inputs):
         return True
     sockets = {one.name for one in found.inputs if not one.is_widget}
-    return any(slot.get("name") in sockets and slot.get("widget") for slot in saved.inputs)
+    return any(str(slot.get("name")) in sockets and slot.get("widget") for slot in saved.inputs)
 
 
 class _Drawing:
