@@ -144,9 +144,9 @@ class Opening:
             slot.link = None
         if node.kind == "unknown":
             node.mode = 0
-        elif node.kind == "class" and node.saved and not self.groups.find(node.type):
-            # The group node has the values; these are from when it was made.
-            node.saved = replace(node.saved, values=None)
+        elif node.kind == "class":
+            # The group node has the values; those here are from when it was made.
+            node.saved = None
         return node
 
     def _begun(self, link: Link) -> Link:
