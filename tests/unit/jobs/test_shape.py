@@ -59,8 +59,8 @@ def test_it_costs_little() -> None:
     graph = {str(n): {"class_type": f"Class{n}", "inputs": node} for n in range(30)}
     took = []
     for _ in range(50):
-        began = time.perf_counter()
+        began = time.thread_time()
         shape_of(graph)
-        took.append(time.perf_counter() - began)
+        took.append(time.thread_time() - began)
 
     assert min(took) < 1e-4

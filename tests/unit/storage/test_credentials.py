@@ -56,13 +56,13 @@ def test_the_first_match_wins() -> None:
 
 
 def test_a_hostile_pattern_costs_no_time() -> None:
-    began = time.monotonic()
+    began = time.thread_time()
 
     assert not matches("*a" * 200 + "b", "a" * 5000)
     assert not matches("**a" * 200 + "b", "a" * 5000)
     assert not matches("**" + "?" * 4000 + "b", "a" * 8000)
     assert not matches("**" + "a" * 4000 + "b", "a" * 8000)
-    assert time.monotonic() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 @given(st.text("ab/*?", max_size=8), st.text("ab/", max_size=9))

@@ -106,9 +106,9 @@ class TestHostileGraphs:
             "class_type": "KSampler",
             "inputs": {"model": [str(length - 1), 0], "steps": 1},
         }
-        began = time.perf_counter()
+        began = time.thread_time()
         result = with_loras(workflow, [Lora("a"), Lora("b")])
-        assert time.perf_counter() - began < 5
+        assert time.thread_time() - began < 5
         assert result["1"]["inputs"]["model"] == ["gateway_lora_2", 0]
 
     def test_more_chains_than_anybody_has(self) -> None:
@@ -166,8 +166,8 @@ def test_it_is_fast() -> None:
     loras = [Lora("a"), Lora("b"), Lora("c", target="high")]
     times = []
     for _ in range(50):
-        began = time.perf_counter()
+        began = time.thread_time()
         with_loras(workflow, loras)
-        times.append(time.perf_counter() - began)
+        times.append(time.thread_time() - began)
     # 0.2 ms; many times that where others use the machine.
     assert min(times) < 0.001

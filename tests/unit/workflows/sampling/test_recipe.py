@@ -259,9 +259,9 @@ def test_a_deep_graph_is_told_in_time() -> None:
         workflow[f"l{n}"] = lora("a", f"l{n - 1}" if n else "4")
         workflow[f"s{n}"] = sampler(latent_image=[f"s{n + 1}", 0], add_noise="disable")
     workflow["3"]["inputs"] |= {"model": [f"l{count - 1}", 0], "latent_image": ["s0", 0]}
-    started = time.perf_counter()
+    started = time.thread_time()
     recipe(workflow, "9")
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 IDS = st.sampled_from("abcdef")

@@ -172,9 +172,9 @@ def test_a_graph_made_to_be_slow_is_read_in_time() -> None:
         )
     hostile["s0"]["inputs"]["positive"] = ["x", 0]
     hostile["x"] = node("CLIPTextEncode", text=["t0", 0])
-    started = time.perf_counter()
+    started = time.thread_time()
     samplers.edits(hostile, dict.fromkeys(samplers.SETTINGS, 8))
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 WORDS = st.sampled_from(
