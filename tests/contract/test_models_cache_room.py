@@ -224,7 +224,8 @@ async def test_what_a_job_holds_stays_while_others_press(host: Host, tmp_path: P
         async with asyncio.timeout(30):
             await asyncio.gather(*map(job, range(80)))
         assert len(place.files()) == 3
-        assert len(place.told("file_downloaded")) > 12
+        # Some had to go, and were fetched again.
+        assert len(place.told("file_downloaded")) > 6
     assert not lost
 
 

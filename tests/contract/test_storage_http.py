@@ -199,13 +199,12 @@ async def test_3_gb_are_refused_before_a_byte_is_read(fetch: Fetching, host: Hos
         await says(OK, b"x", Content_Length=3 << 30)(asked, writer)
         await silence(asked, writer)
 
-    began = time.monotonic()
     refusal = await fetch.refused(host.on("/x", large))
 
+    # Who waits for the second byte is told of the silence.
     assert (type(refusal), refusal.status) == (errors.InputTooLarge, 413)
     assert "3,072 MB" in refusal.message
     assert "MAX_INPUT_MB (10 MB)" in refusal.message
-    assert time.monotonic() - began < 0.3
     assert len(host.asked) == 1
 
 
