@@ -55,9 +55,9 @@ def _flattened(sheets: Mapping[str, Level], problems: Problems) -> list[tuple[Fr
         problems.refuse(endless.node, endless.node.id, "its subgraph contains itself")
     except frames.TooLarge:
         raise errors.NotConvertible(
-            f"Its subgraphs amount to more than {frames.MOST_NODES} nodes, or lie deeper in each "
-            f"other than {frames.DEEPEST}.",
-            hint="Take subgraphs apart that contain others many times.",
+            f"With its subgraphs, the workflow has more than {frames.MOST_NODES} nodes, or lies "
+            f"deeper in itself than {frames.DEEPEST} levels.",
+            hint="Send a smaller workflow, or subgraphs that contain others less often.",
             location="prompt",
         ) from None
     problems.check()
