@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
-from gateway.workflows.canvas.document import INPUTS, Port, Sheet
+from gateway.workflows.canvas.document import INPUTS, Sheet
 from gateway.workflows.canvas.frames import Level
 from gateway.workflows.canvas.nodes import Node, Widget
 from gateway.workflows.canvas.shapes import NOTHING
 from gateway.workflows.canvas.values import held
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What an input of a subgraph shows: widgets of its inner nodes."""
+
+    slot: int
+    name: str
+    widgets: list[Widget]
+
+
 def promote(levels: Mapping[str, Level]) -> None:
     """Give the nodes that stand for subgraphs their widgets, with the values of the file."""
+    shown: dict[str, list[_Shown]] = {}
     for sheet_id in _inner_first(levels):
         for node in levels[sheet_id].nodes.values():
-            if node.sheet is not None:
-                _promote(node, node.sheet, levels[node.sheet.id])
+            if node.sheet is None:
+                continue
+            if node.sheet.id not in shown:
+                shown[node.sheet.id] = list(_shown(node.sheet, levels[node.sheet.id]))
+            _promote(node, shown[node.sheet.id])
 
 
 def hand_down(levels: Mapping[str, Level]) -> None:
@@ -25,26 +40,26 @@ def hand_down(levels: Mapping[str, Level]) -> None:
     What counts is still the value of each node that stands for the subgraph; this is for inputs
     that are linked to something that gives nothing.
     """
+    shown: dict[str, list[_Shown]] = {}
     for sheet_id in reversed(_inner_first(levels)):
         for node in levels[sheet_id].nodes.values():
             if node.sheet is None:
                 continue
-            level = levels[node.sheet.id]
-            for index, port in enumerate(node.sheet.inputs):
-                shown = node.widget(port.name)
-                if shown is not None:
-                    for inner in _widgets(_targets(level, port, index)):
-                        inner.value = shown.value
+            if node.sheet.id not in shown:
+                shown[node.sheet.id] = list(_shown(node.sheet, levels[node.sheet.id]))
+            own = _by_name(node)
+            for one in shown[node.sheet.id]:
+                for inner in one.widgets if one.name in own else ():
+                    inner.value = own[one.name].value
 
 
-def _promote(node: Node, sheet: Sheet, level: Level) -> None:
-    for index, port in enumerate(sheet.inputs):
-        targets = list(_targets(level, port, index))
-        inner = next(_widgets(targets), None)
+def _promote(node: Node, shown: Iterable[_Shown]) -> None:
+    for one in shown:
+        inner = next(iter(one.widgets), None)
         if inner is not None:
-            node.slots[index].widget = port.name
-            node.widgets.append(Widget(port.name, inner.value, is_sent=False, shape=inner.shape))
-        elif any(_had_widget(target, link_id) for target, link_id in targets):
+            node.slots[one.slot].widget = one.name
+            node.widgets.append(Widget(one.name, inner.value, is_sent=False, shape=inner.shape))
+        else:
             # Its class has it no longer; the values after it are still where they were.
             node.widgets.append(Widget("", NOTHING, is_sent=False))
     values = node.saved.values if node.saved else None
@@ -54,33 +69,56 @@ def _promote(node: Node, sheet: Sheet, level: Level) -> None:
         widget.value = value if widget.shape is None else held(widget.shape, value)
 
 
-def _targets(level: Level, port: Port, index: int) -> Iterator[tuple[Node, str]]:
-    """Yield the inner nodes that an input of the subgraph is linked to, and by which link."""
-    ids = port.links or tuple(
-        link_id
-        for link_id, link in level.links.items()
-        if link.origin == INPUTS and link.origin_slot == index
-    )
-    for link_id in ids:
-        link = level.links.get(link_id)
-        target = level.nodes.get(link.target) if link is not None else None
-        if target is not None:
-            yield target, link_id
+def _shown(sheet: Sheet, level: Level) -> Iterator[_Shown]:
+    """Yield the inputs of a subgraph that show widgets, or did."""
+    entering: dict[int, list[str]] = defaultdict(list)
+    for link_id, link in level.links.items():
+        if link.origin == INPUTS:
+            entering[link.origin_slot].append(link_id)
+    ends = _Ends(level)
+    for index, port in enumerate(sheet.inputs):
+        link_ids = port.links or entering[index]
+        widgets = [one for link_id in link_ids if (one := ends.widget(link_id)) is not None]
+        if widgets or any(ends.had_widget(link_id) for link_id in link_ids):
+            yield _Shown(index, port.name, widgets)
 
 
-def _widgets(targets: Iterable[tuple[Node, str]]) -> Iterator[Widget]:
-    # By the slot that has the link, and not by the number in the link: that one is of the file,
-    # which leaves out slots that the class has.
-    for target, link_id in targets:
-        slot = next((slot for slot in target.slots if slot.link == link_id), None)
-        widget = target.widget(slot.widget) if slot is not None else None
-        if widget is not None:
-            yield widget
+class _Ends:
+    """Finds what links of a level end at.
+
+    By the slot that has the link, and not by the number in the link: that one is of the file,
+    which leaves out slots that the class has.
+    """
+
+    def __init__(self, level: Level) -> None:
+        self._level = level
+        self._widgets: dict[tuple[str, str], Widget] = {}
+        self._had: set[tuple[str, str]] = set()
+        for node_id, node in level.nodes.items():
+            own = _by_name(node)
+            for slot in node.slots:
+                if slot.link is not None and slot.widget in own:
+                    self._widgets.setdefault((node_id, slot.link), own[slot.widget])
+            for saved in node.saved.inputs if node.saved else ():
+                if saved.get("widget"):
+                    self._had.add((node_id, str(saved.get("link"))))
+
+    def widget(self, link_id: str) -> Widget | None:
+        """Return the widget that a link ends at."""
+        return self._widgets.get(self._key(link_id))
+
+    def had_widget(self, link_id: str) -> bool:
+        """Whether the file has a widget where a link ends."""
+        return self._key(link_id) in self._had
+
+    def _key(self, link_id: str) -> tuple[str, str]:
+        link = self._level.links.get(link_id)
+        return (link.target if link is not None else "", link_id)
 
 
-def _had_widget(target: Node, link_id: str) -> bool:
-    saved = target.saved.inputs if target.saved else ()
-    return any(str(slot.get("link")) == link_id and bool(slot.get("widget")) for slot in saved)
+def _by_name(node: Node) -> dict[str | None, Widget]:
+    """Return the widgets of a node by their names; the first counts."""
+    return {widget.name: widget for widget in reversed(node.widgets)}
 
 
 def _inner_first(levels: Mapping[str, Level]) -> list[str]:

@@ -528,6 +528,12 @@ def test_refused(saved: Any, node_id: str, message: str) -> None:
     assert message in problem["message"]
 
 
+def test_a_class_of_such_a_name() -> None:
+    classes = {"workflow>one": CLASSES["Latent"]}
+    saved = file(node(1, "workflow>one", [5, 6, 7], inputs=[]), groups={})
+    assert sent(saved, classes) == {"1": ("workflow>one", latent(5, 6, 7)[1])}
+
+
 def test_too_much_is_refused_soon() -> None:
     found = answered(file(used(1, "g0"), groups=chain(18)))
     assert isinstance(found, errors.NotConvertible)
