@@ -20,7 +20,7 @@ ClassOf = Callable[[str], NodeClass | None]
 
 REROUTE, PRIMITIVE = "Reroute", "PrimitiveNode"
 #: More than any group node has, and what a few of them within each other amount to easily.
-_MOST_INPUTS = 10_000
+_MOST_INPUTS = 2_000
 _SEEDS = ("seed", "noise_seed")
 
 
@@ -84,6 +84,7 @@ class _Plan:
         self._outputs: list[tuple[int, int]] = []
         self._kinds: list[str] = []
         self._seen: dict[str, int] = {}
+        self._labelled: dict[int, dict[str, Any]] = {}
 
     def group(self, name: str) -> Group:
         """Return the group node."""
@@ -168,36 +169,31 @@ class _Plan:
         inputs = found.inputs if found is not None else ()
         return next((one for one in inputs if one.name == name), None)
 
+    def _labels(self, index: int) -> Mapping[str, Any]:
+        if index not in self._labelled:
+            slots = reversed(self._nodes[index].inputs)
+            self._labelled[index] = {str(slot.get("name")): slot.get("label") for slot in slots}
+        return self._labelled[index]
+
     # What the group node gets
 
     def _add_inputs(self, index: int, inputs: Iterable[Input]) -> tuple[int, list[Input]]:
         """Add widgets and sockets; return how many sockets there are, and the widgets to come."""
+        places, with_widget = _places(self._nodes[index])
         converted: dict[int, Input] = {}
         sockets: list[Input] = []
         for one in inputs:
             if not one.has_widget_type:
                 sockets.append(one)
-            elif (place := self._converted_at(index, one.name)) is not None:
-                converted[place] = one
+            elif one.name in with_widget:
+                converted[with_widget[one.name]] = one
             else:
                 self._add(index, one)
         for position, one in enumerate(sockets):
-            if not self._is_linked(index, position, one.name):
+            if (index, places.get(one.name, position)) not in self._linked:
                 self._add(index, one, may_hide=True)
         # The frontend sorts these numbers as texts: 10 comes before 4.
         return len(sockets), [converted[place] for place in sorted(converted, key=str)]
-
-    def _converted_at(self, index: int, name: str) -> int | None:
-        """Return the slot of a widget that was made an input."""
-        for place, slot in enumerate(self._nodes[index].inputs):
-            if slot.get("name") == name and mapping(slot.get("widget")).get("name") == name:
-                return place
-        return None
-
-    def _is_linked(self, index: int, position: int, name: str) -> bool:
-        names = [slot.get("name") for slot in self._nodes[index].inputs]
-        place = names.index(name) if name in names else position
-        return (index, place) in self._linked
 
     def _add(self, index: int, given: Input, *, may_hide: bool = False) -> None:
         own = mapping(mapping(mapping(self._config.get(str(index))).get("input")).get(given.name))
@@ -215,8 +211,7 @@ class _Plan:
     def _named(self, index: int, given: str, own: Any) -> tuple[str, str]:
         """Return the name of an input of the group node, and what was put before it."""
         node = self._nodes[index]
-        slot = next((slot for slot in node.inputs if slot.get("name") == given), {})
-        label = slot.get("label")
+        label = self._labels(index).get(given)
         name = own if isinstance(own, str) else label if isinstance(label, str) else given
         key, prefix = name, ""
         if (node.type == PRIMITIVE and node.title) or name in self._seen:
@@ -237,6 +232,18 @@ class _Plan:
             if visible:
                 self._outputs.append((index, slot))
                 self._kinds.append(kind)
+
+
+def _places(node: SavedNode) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the number of each slot of a node, and of those that belong to a widget."""
+    places: dict[str, int] = {}
+    with_widget: dict[str, int] = {}
+    for place, slot in enumerate(node.inputs):
+        name = str(slot.get("name"))
+        places.setdefault(name, place)
+        if mapping(slot.get("widget")).get("name") == name:
+            with_widget.setdefault(name, place)
+    return places, with_widget
 
 
 def _lists(found: Any, length: int) -> Iterator[list[Any]]:

@@ -40,6 +40,7 @@ class Groups:
         self._groups: dict[str, Group | str] = {}
         self._nodes: dict[str, tuple[SavedNode, ...]] = {}
         self._heights: dict[str, int] = {}
+        self._parts = 0
 
     def find(self, kind: str) -> Group | str | None:
         """Return the group node of a type, or why there is none; None for any other type."""
@@ -56,6 +57,11 @@ class Groups:
             except Broken as broken:
                 self._groups[name] = str(broken)
         return self._groups[name]
+
+    def may_open(self, group: Group) -> bool:
+        """Count one more use of a group node; return whether it may be replaced."""
+        self._parts += len(group.nodes) + len(group.wires) + len(group.inputs)
+        return self._parts <= _MOST_PARTS
 
     def _is_class(self, kind: str) -> bool:
         return kind[len(_PREFIXES[0]) :] not in self._saved and self._class_of(kind) is not None
@@ -103,7 +109,6 @@ class Opening:
     #: What the outputs of the replaced group nodes stand for.
     _outputs: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     _waiting: list[Node] = field(default_factory=list)
-    _parts: int = 0
 
     def run(self, found: Mapping[str, Node]) -> None:
         """Take the nodes of a sheet over, those within its group nodes in place of these."""
@@ -119,8 +124,7 @@ class Opening:
         if not isinstance(group, Group):
             self.nodes[node.id] = node
             return
-        self._parts += len(group.nodes) + len(group.wires) + len(group.inputs)
-        if self._parts > _MOST_PARTS:
+        if not self.groups.may_open(group):
             node.problem = "the group nodes amount to more than can be sent"
             self.nodes[node.id] = node
             return
