@@ -78,6 +78,8 @@ class Document:
 
 def read(ui: Mapping[str, Any]) -> Document:
     """Take a file apart; raises InvalidRequest that names what is not as it should be."""
+    if not isinstance(ui, Mapping):
+        raise _wrong("prompt", "a workflow is an object")
     extra = mapping(ui.get("extra"))
     groups = {
         name: found
