@@ -185,7 +185,7 @@ def reroute(node_id: Any, **more: Any) -> Json:
 
 def primitive(node_id: Any, values: Any = None, kind: str = "INT", **more: Any) -> Json:
     """Return a PrimitiveNode."""
-    given = [{"name": kind, "type": kind, "widget": {"name": "value"}}]
+    given = [{"name": kind, "type": kind, "links": None, "widget": {"name": "value"}}]
     return node(node_id, "PrimitiveNode", values, inputs=[], outputs=given, **more)
 
 
@@ -254,6 +254,9 @@ def subgraph(
 def instance(node_id: Any, definition: Json, values: Any = None, **more: Any) -> Json:
     """Return a node that stands for a subgraph."""
     slots = [_slot(one["name"], [one["type"]]) for one in definition["inputs"]]
+    for slot in slots:
+        if slot["type"] in _WIDGETS:
+            slot["widget"] = {"name": slot["name"]}
     given = [_output(one["type"]) for one in definition["outputs"]]
     return node(node_id, definition["id"], values, inputs=slots, outputs=given, **more)
 
@@ -288,7 +291,9 @@ def _wired(
             ports[wire.origin_slot]["linkIds"].append(number)
             kind = ports[wire.origin_slot]["type"]
         elif wire.origin in by_id and wire.origin_slot < len(by_id[wire.origin]["outputs"]):
-            kind = by_id[wire.origin]["outputs"][wire.origin_slot]["type"]
+            output = by_id[wire.origin]["outputs"][wire.origin_slot]
+            output["links"] = [*(output.get("links") or ()), number]
+            kind = output["type"]
         if wire.target == OUTSIDE:
             slot = next(i for i, one in enumerate(ends) if one["name"] == wire.target_input)
             ends[slot]["linkIds"].append(number)

@@ -198,7 +198,10 @@ BYPASSES: Cases = {
                     {"name": "a", "type": "IMAGE", "link": None},
                     {"name": "b", "type": "IMAGE", "link": None},
                 ],
-                outputs=[{"name": "A", "type": "IMAGE"}, {"name": "B", "type": "IMAGE"}],
+                outputs=[
+                    {"name": "A", "type": "IMAGE", "links": None},
+                    {"name": "B", "type": "IMAGE", "links": None},
+                ],
             ),
             node(9, "Preview"),
             wires=[link(1, 0, 3, "a"), link(2, 0, 3, "b"), link(3, 1, 9, "images")],
@@ -237,7 +240,13 @@ BYPASSES: Cases = {
     ),
     "into an input of several types": (
         canvas(
-            node(1, "Source", inputs=[], outputs=[{"name": "id", "type": "JOB_ID"}], mode=BYPASSED),
+            node(
+                1,
+                "Source",
+                inputs=[],
+                outputs=[{"name": "id", "type": "JOB_ID", "links": None}],
+                mode=BYPASSED,
+            ),
             node(2, "Either"),
             wires=[link(1, 0, 2, "ref")],
         ),

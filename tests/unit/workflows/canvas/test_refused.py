@@ -81,7 +81,7 @@ class TestClasses:
                     {"name": "mask", "type": "MASK", "link": None},
                     {"name": "image", "type": "IMAGE", "link": None},
                 ],
-                outputs=[{"name": "IMAGE", "type": "IMAGE"}],
+                outputs=[{"name": "IMAGE", "type": "IMAGE", "links": None}],
             ),
             node(3, "Preview"),
             wires=[link(1, 1, 2, "mask"), link(1, 0, 2, "image"), link(2, 0, 3, "images")],
