@@ -25,10 +25,11 @@ class Value(NamedTuple):
 
 
 class Circle(Exception):
-    """A link leads back to itself through nodes that do not run; the argument is one of them."""
+    """A link leads back to itself through nodes that do not run; `node` is one of them."""
 
-    def __init__(self, node: Node) -> None:
-        super().__init__(node.id)
+    def __init__(self, name: str, node: Node) -> None:
+        super().__init__(name)
+        self.name = name
         self.node = node
 
 
@@ -68,7 +69,7 @@ def resolve(
             found: _Place | Wire | Value | Circle | None = known[key]
             break
         if key in way:
-            found = Circle(place.node)
+            found = Circle(place.frame.name(place.node), place.node)
             break
         way[key] = None
         found = _behind_output(place, wireless) if place.is_output else _behind_input(place)
@@ -78,7 +79,7 @@ def resolve(
     assert not isinstance(found, _Place)
     known.update(dict.fromkeys(way, found))
     if isinstance(found, Circle):
-        raise Circle(found.node)
+        raise Circle(found.name, found.node)
     return found
 
 

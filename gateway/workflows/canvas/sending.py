@@ -47,8 +47,7 @@ class Sending:
             try:
                 found = resolution.resolve(frame, node, index, self._setters.meant, self._known)
             except resolution.Circle as circle:
-                within = frame.name(circle.node)
-                self.problems.refuse(circle.node, within, "its links lead in a circle")
+                self.problems.refuse(circle.node, circle.name, "its links lead in a circle")
                 break
             if isinstance(found, resolution.Value):
                 inputs[slot.name] = _wrapped(found.value)
@@ -68,13 +67,12 @@ class Sending:
         misfit = values.misfit(saved, node.shape)
         if misfit is not None:
             self.problems.refuse(node, name, misfit)
+            return
+        for note in values.notes(saved, node.shape):
+            self.problems.warn(node, name, note)
         if node.type in everywhere.SENDERS and not self.is_noted:
             message = "what it gives without wires is not in the file; its script can draw them"
             self.problems.warn(node, name, message)
-        left = values.left_over(saved, node.shape)
-        if left:
-            many = "the last value belongs" if left == 1 else f"the last {left} values belong"
-            self.problems.warn(node, name, f"{many} to no widget of its class")
 
     def _value(self, frame: Frame, node: Node, widget: Widget) -> Any:
         """Return what is sent of a widget's value."""

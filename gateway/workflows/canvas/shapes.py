@@ -58,6 +58,11 @@ class WidgetClass:
     #: What the definition says besides: `min`, `max`, `step`, `round`.
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def has_default(self) -> bool:
+        """Whether the definition says what its value is when nobody says."""
+        return self.is_optional or "default" in self.options
+
 
 @dataclass(frozen=True, slots=True)
 class SlotClass:
@@ -187,7 +192,7 @@ def _widgets(found: Input) -> Iterator[WidgetClass]:
     kind = found.widget_type
     if kind in ("LOAD_3D", "LOAD_3D_ANIMATION"):
         for name, value in _BUTTONS_3D.items():
-            yield WidgetClass(name, "button", value)
+            yield _button(name, value)
     yield _widget(found, kind)
     if kind == "INT" and found.is_controlled:
         yield _control("control_after_generate")
@@ -200,10 +205,14 @@ def _beside_combo(found: Input) -> Iterator[WidgetClass]:
     if remote:
         yield WidgetClass("Auto-refresh after generation", "toggle", False, is_sent=False)
         if mapping(remote).get("refresh_button"):
-            yield WidgetClass("refresh", "button", "refresh")
+            yield _button("refresh", "refresh")
     if found.options.get("control_after_generate"):
         yield _control("control_after_generate")
         yield _control("control_filter_list")
+
+
+def _button(name: str, value: str) -> WidgetClass:
+    return WidgetClass(name, "button", value, is_optional=True)
 
 
 def _control(name: str) -> WidgetClass:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.workflows.canvas.shapes import NOTHING, NodeShape, WidgetClass
@@ -27,31 +27,40 @@ def misfit(saved: Saved, shape: NodeShape) -> str | None:
     """Return why the values cannot be told apart; None when they can, or there are none.
 
     As the frontend does, values at the end that the class has no widget for are passed over, and
-    optional widgets that it got since have their defaults. With any other count, or where values
-    stand at places that they cannot be meant for, nobody knows which belongs where.
+    widgets that it got since have their defaults. With fewer values, or where values stand at
+    places that they cannot be meant for, nobody knows which belongs where.
     """
-    if not isinstance(saved, list) or not saved:
+    if not isinstance(saved, list):
         return None
     given = _without_forced(shape, saved)
     widgets = shape.saved_widgets
     if len(given) == len(widgets):
         return None
     count = f"it has {len(given)} widget values, and its class {len(widgets)} widgets"
-    missing = [widget.name for widget in widgets[len(given) :] if not widget.is_optional]
-    if missing:
-        return f"{count}: none for {', '.join(missing[:10])}"
+    missing = widgets[len(given) :]
+    # The first of a list that has no default is anything: one such widget may be new, not several.
+    unknown = [widget.name for widget in missing if not widget.has_default]
+    if len(unknown) > (1 if given and len(missing) == 1 else 0):
+        return f"{count}: none for {', '.join(unknown[:10])}"
     for widget, value in zip(widgets, given, strict=False):
         if not _fits(widget, value):
             return f"{count}: {str(value)[:50]!r} stands where {widget.name} ({widget.type}) is"
     return None
 
 
-def left_over(saved: Saved, shape: NodeShape) -> int:
-    """Return how many values at the end say something, and have no widget."""
-    if not isinstance(saved, list) or len(saved) <= len(shape.saved_widgets):
-        return 0
-    rest = _without_forced(shape, saved)[len(shape.saved_widgets) :]
-    return 0 if rows(saved, shape) else sum(value not in (None, "", {}) for value in rest)
+def notes(saved: Saved, shape: NodeShape) -> Iterator[str]:
+    """Yield what is worth knowing about values that are too few or too many."""
+    if not isinstance(saved, list) or len(saved) == len(shape.saved_widgets):
+        return
+    given = _without_forced(shape, saved)
+    missing = [widget.name for widget in shape.saved_widgets[len(given) :] if widget.is_sent]
+    if missing:
+        yield f"the file has no value for {', '.join(missing[:10])}; it has its default"
+    rest = given[len(shape.saved_widgets) :]
+    left = 0 if rows(saved, shape) else sum(value not in (None, "", {}) for value in rest)
+    if left:
+        many = "the last value belongs" if left == 1 else f"the last {left} values belong"
+        yield f"{many} to no widget of its class"
 
 
 def rows(saved: Saved, shape: NodeShape) -> list[Mapping[str, Any]]:
