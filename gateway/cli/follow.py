@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import orjson
@@ -16,6 +16,8 @@ import orjson
 from gateway.cli.client import Client, Refused, Unreached, job_path
 from gateway.cli.failure import CommandFailed
 from gateway.cli.sse import EventTooLong, Parser
+
+_T = TypeVar("_T")
 
 TERMINAL = ("succeeded", "failed", "cancelled")
 
@@ -63,14 +65,15 @@ async def events(client: Client, following: Following) -> AsyncGenerator[JobEven
     minutes. Raises Refused for an unknown job, and CommandFailed.
     """
     last_id: str | None = None
-    has_begun, lost_at, pauses = following.is_known, None, 0
+    has_begun, losses = following.is_known, _Losses(following.on_lost)
     while True:
         try:
             async with aclosing(_connection(client, following, last_id)) as stream:
                 async for event in stream:
                     if event is _OVER:
                         return
-                    has_begun, lost_at, pauses = True, None, 0
+                    has_begun = True
+                    losses.forget()
                     last_id = event.id or last_id
                     yield event
                     if event.is_last:
@@ -80,14 +83,43 @@ async def events(client: Client, following: Following) -> AsyncGenerator[JobEven
             if not (has_begun and _may_come_back(broken)):
                 raise _explained(broken) from None
             failure = broken
+        await losses.pause(failure)
+
+
+async def insisted(ask: Callable[[], Awaitable[_T]], on_lost: Callable[[], None]) -> _T:
+    """Return what a gateway answers that was reached before, asked as patiently as in `events`."""
+    losses = _Losses(on_lost)
+    while True:
+        try:
+            return await ask()
+        except CommandFailed as failure:
+            if not _may_come_back(failure):
+                raise
+            await losses.pause(failure)
+
+
+class _Losses:
+    """How long a gateway has been away, and how often it was looked for meanwhile."""
+
+    def __init__(self, on_lost: Callable[[], None]) -> None:
+        self._on_lost = on_lost
+        self._since: float | None = None
+        self._pauses = 0
+
+    def forget(self) -> None:
+        """Begin anew: it is back."""
+        self._since, self._pauses = None, 0
+
+    async def pause(self, failure: CommandFailed) -> None:
+        """Wait before it is tried again; raises the failure when it was away for too long."""
         now = time.monotonic()
-        if lost_at is None:
-            lost_at = now
-            following.on_lost()
-        if now - lost_at > _GIVE_UP_S:
+        if self._since is None:
+            self._since = now
+            self._on_lost()
+        if now - self._since > _GIVE_UP_S:
             raise failure
-        await asyncio.sleep(pause(pauses) * random.uniform(0.5, 1))  # noqa: S311
-        pauses += 1
+        await asyncio.sleep(pause(self._pauses) * random.uniform(0.5, 1))  # noqa: S311
+        self._pauses += 1
 
 
 def pause(number: int) -> float:

@@ -15,7 +15,7 @@ import pybase64
 from gateway.cli import jobs, saving
 from gateway.cli.client import Client, node_hint
 from gateway.cli.failure import CommandFailed
-from gateway.cli.follow import Following, JobEvent, events
+from gateway.cli.follow import Following, JobEvent, events, insisted
 
 #: Escape sequences and control characters: a log line of a custom node does not move our cursor.
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0a-\x1f\x7f-\x9f]")
@@ -65,7 +65,7 @@ class Watch:
                 self._screen.event(event)
                 job = await self._estimated(advanced(job, event), event)
                 await self._show(job, event)
-        record = await jobs.shown(self._client, job_id)
+        record = await insisted(lambda: jobs.shown(self._client, job_id), self._lost)
         for output in record["outputs"]:
             self._output(output)
         return record

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from gateway.cli.client import Address, Client, Refused, Unreached
 from gateway.cli.failure import CommandFailed
-from gateway.cli.follow import Following, JobEvent, events
+from gateway.cli.follow import Following, JobEvent, events, insisted
 from gateway.cli.watch import Watch, Wishes
 from tests.docs.running import free_port
 from tests.listening import listening
@@ -132,6 +132,24 @@ class TestEvents:
             await web.TCPSite(runner, "127.0.0.1", int(url.rpartition(":")[2])).start()
             assert kinds(await waiting) == [("state", "1")]
             await runner.cleanup()
+
+    async def test_the_record_of_a_job_that_is_over_outlives_a_restart_too(self) -> None:
+        answers: list[Any] = [Unreached("gone"), Refused(503, {}), RECORD]
+        lost: list[bool] = []
+
+        async def ask() -> dict[str, Any]:
+            answer = answers.pop(0)
+            if isinstance(answer, CommandFailed):
+                raise answer
+            return answer
+
+        assert await insisted(ask, lambda: lost.append(True)) == RECORD
+        assert len(lost) == 1
+
+    async def test_a_record_that_is_refused_is_asked_for_once(self) -> None:
+        async with Gateway().client() as client:
+            with pytest.raises(Refused, match="404"):
+                await insisted(lambda: client.ask("GET", "/nothing"), lambda: None)
 
     @pytest.mark.parametrize(
         ("body", "status", "told"),
