@@ -11,14 +11,11 @@ import psutil
 
 def own_time() -> float:
     """Return a clock that stands while this thread waits for a core."""
-    waited = 0
-    with contextlib.suppress(OSError):
-        waited = int(Path("/proc/thread-self/schedstat").read_text().split()[1])
-    return time.monotonic() - waited / 1e9
+    return time.monotonic() - _waited_ns("thread-self") / 1e9
 
 
 def kept_waiting_s(pid: int) -> float:
-    """Return how long a process and its children could have run, had there been a free core.
+    """Return how long the main threads of a process and its children waited for a free core.
 
     0 where the kernel does not say.
     """
@@ -29,9 +26,7 @@ def kept_waiting_s(pid: int) -> float:
     return found / 1e9
 
 
-def _waited_ns(pid: int) -> int:
-    found = 0
-    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        with contextlib.suppress(OSError):
-            found += int(path.read_text().split()[1])
-    return found
+def _waited_ns(process: int | str) -> int:
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{process}/schedstat").read_text().split()[1])
+    return 0

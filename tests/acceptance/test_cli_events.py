@@ -175,15 +175,14 @@ class TestWatch:
     async def test_it_outlives_a_gateway_that_is_killed(self, tmp_path: Path) -> None:
         workflow = written(tmp_path / "workflow.json", empty_image())
         ports = {"PORT": str(free_port()), "COMFYUI_PORT_HOST": str(free_port())}
-        settings = {**ports, "CMD": slow(1)}
-        async with running_gateway(tmp_path, **settings) as first:
+        async with running_gateway(tmp_path, **ports, CMD=slow(60)) as first:
             job_id = await sent(first, workflow)
             watching = await begin(first.env, "jobs", "watch", job_id)
             assert watching.stdout is not None
             await watching.stdout.readline()
             first.process.kill()
             await first.process.wait()
-        async with running_gateway(tmp_path, **settings):
+        async with running_gateway(tmp_path, **ports):
             found = await ended(watching)
         assert (found.status, found.lines[-1]) == (0, "succeeded"), found.err
         assert "broke; trying again." in found.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import signal
@@ -9,13 +10,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psutil
 import pytest
 import pytest_asyncio
 from PIL import Image
 
 from tests.acceptance.test_cli import Ended, begin, canvas, loading, run, written
-from tests.docs.running import RunningGateway, environment, free_port, running_gateway
+from tests.docs.running import (
+    RunningGateway,
+    environment,
+    free_port,
+    running_gateway,
+    stopped_engine,
+)
 from tests.embedding import png
 from tests.sampling import put_model, sampler
 from tests.waiting import wait_until
@@ -61,6 +69,15 @@ async def told(gateway: RunningGateway, *arguments: str) -> dict[str, Any]:
     ended = await generate(gateway, "--json", *arguments)
     assert ended.status == 0, ended.err
     return json.loads(ended.out)
+
+
+async def is_read(gateway: RunningGateway) -> bool:
+    """Whether somebody follows a job."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{gateway.url}/metrics") as answer,
+    ):
+        return "comfy_gateway_sse_readers 1.0" in await answer.text()
 
 
 def size(file: str | Path) -> tuple[int, int]:
@@ -165,7 +182,13 @@ class TestFile:
         self, gateway: RunningGateway, workflow: str, tmp_path: Path
     ) -> None:
         flags = ("--preset", "draft", "--no-metadata", "--preview", str(tmp_path / "now.jpg"))
-        ended = await generate(gateway, "-w", workflow, *flags, "-o", str(tmp_path / "x.png"))
+        with stopped_engine(gateway) as go_on:
+            generating = asyncio.create_task(
+                generate(gateway, "-w", workflow, *flags, "-o", str(tmp_path / "x.png"))
+            )
+            await wait_until(lambda: is_read(gateway), description="the job is followed")
+            go_on()
+        ended = await generating
         assert (ended.status, ended.lines) == (0, [str(tmp_path / "x.png")]), ended.err
         assert "note: seed 1" in ended.err.splitlines()
         assert not (tmp_path / "x.png.json").exists()

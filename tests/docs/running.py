@@ -9,11 +9,12 @@ import signal
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+import psutil
 
 from tests.ports import free_port
 from tests.waiting import wait_until
@@ -85,3 +86,15 @@ async def _has_become_ready(
         async with session.get(f"{url}/ready") as answer:
             return answer.status == 200
     return False
+
+
+@contextlib.contextmanager
+def stopped_engine(gateway: RunningGateway) -> Iterator[Callable[[], None]]:
+    """Have ComfyUI stand still; yield what lets it go on, as the end does."""
+    children = psutil.Process(gateway.process.pid).children(recursive=True)
+    [engine] = [one for one in children if one.cmdline()[1:3] == ["-m", "gateway.embedded"]]
+    engine.suspend()
+    try:
+        yield engine.resume
+    finally:
+        engine.resume()
