@@ -229,12 +229,16 @@ PROMOTED: Cases = {
         {"1": ("Number", {"value": 1}), **used(["1", 0], 200)},
     ),
     "through two subgraphs": (
-        with_subgraphs(canvas(instance(1, DEEPER, [300])), DEEPER, WIDGETS),
+        with_subgraphs(canvas(instance(1, DEEPER, [300])), WIDGETS, DEEPER),
         {f"1:{name}": node for name, node in used(300, 200).items()},
     ),
 }
-#: The frontend has one inner node for all uses, and the values of the last.
+#: The frontend may give every use the values of the last, or lose values in some order of the file.
 EACH: Cases = {
+    "through two subgraphs, the outer one told first": (
+        with_subgraphs(canvas(instance(1, DEEPER, [300])), DEEPER, WIDGETS),
+        {f"1:{name}": node for name, node in used(300, 200).items()},
+    ),
     "each use has its own": (
         with_subgraphs(
             canvas(instance(3, WIDGETS, [100, 200]), instance(4, WIDGETS, [300, 400])), WIDGETS
