@@ -27,8 +27,8 @@ def misfit(saved: Saved, shape: NodeShape) -> str | None:
     """Return why the values cannot be told apart; None when they can, or there are none.
 
     As the frontend does, values at the end that the class has no widget for are passed over, and
-    widgets that it got since have their defaults. With fewer values, or where values stand at
-    places that they cannot be meant for, nobody knows which belongs where.
+    optional widgets that it got since have their defaults. With fewer values, or where values
+    stand at places that they cannot be meant for, nobody knows which belongs where.
     """
     if not isinstance(saved, list):
         return None
@@ -37,11 +37,9 @@ def misfit(saved: Saved, shape: NodeShape) -> str | None:
     if len(given) == len(widgets):
         return None
     count = f"it has {len(given)} widget values, and its class {len(widgets)} widgets"
-    missing = widgets[len(given) :]
-    # The first of a list that has no default is anything: one such widget may be new, not several.
-    unknown = [widget.name for widget in missing if not widget.has_default]
-    if len(unknown) > (1 if given and len(missing) == 1 else 0):
-        return f"{count}: none for {', '.join(unknown[:10])}"
+    missing = [widget.name for widget in widgets[len(given) :] if not widget.is_optional]
+    if missing:
+        return f"{count}: none for {', '.join(missing[:10])}"
     for widget, value in zip(widgets, given, strict=False):
         if not _fits(widget, value):
             return f"{count}: {str(value)[:50]!r} stands where {widget.name} ({widget.type}) is"
