@@ -30,7 +30,7 @@ def misfit(saved: Saved, shape: NodeShape) -> str | None:
     optional widgets that it got since have their defaults. With fewer values, or where values
     stand at places that they cannot be meant for, nobody knows which belongs where.
     """
-    if not isinstance(saved, list):
+    if not isinstance(saved, list) or not saved:
         return None
     given = _without_forced(shape, saved)
     widgets = shape.saved_widgets
