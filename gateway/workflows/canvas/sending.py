@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from gateway.workflows.canvas.shapes import NOTHING
 from gateway.workflows.canvas.text import Placeholders
 from gateway.workflows.canvas.wireless import Setters
 
+#: The class of a node that stands for a subgraph is the id of its definition.
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SAMPLERS = frozenset(("KSampler", "KSamplerAdvanced"))
 
 
@@ -61,7 +64,10 @@ class Sending:
             self.problems.refuse(node, name, node.problem)
             return
         if node.shape is None:
-            self.problems.refuse(node, name, f"this ComfyUI has no class {node.type[:100]}")
+            is_subgraph = _UUID.fullmatch(node.type) is not None
+            message = f"this ComfyUI has no class {node.type[:100]}"
+            lost = "the file has no definition of the subgraph that it stands for"
+            self.problems.refuse(node, name, lost if is_subgraph else message)
             return
         saved = node.saved.values if node.saved else None
         misfit = values.misfit(saved, node.shape)
