@@ -34,6 +34,8 @@ _DEFAULTS: dict[str, Any] = {
 _CHOICE, _GROWING, _MATCHING = "COMFY_DYNAMICCOMBO_V3", "COMFY_AUTOGROW_V3", "COMFY_MATCHTYPE_V3"
 _DEEPEST = 20
 _MOST_GROWN = 1000
+#: Inputs of a class, those within others too.
+_MOST_INPUTS = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +118,16 @@ class _Drawing:
         self.slots: list[SlotClass] = []
         self.widgets: list[WidgetClass] = []
         self._saved = saved
+        self._count = 0
         self._with_widget = {
             str(slot.get("name")) for slot in saved.inputs if mapping(slot.get("widget"))
         }
 
     def add(self, found: Input, depth: int = 0) -> None:
         """Add an input, and those that it brings."""
+        self._count += 1
+        if self._count > _MOST_INPUTS:
+            return
         if depth < _DEEPEST and found.type == _GROWING:
             for one in _grown(found, self._saved):
                 self.add(one, depth + 1)

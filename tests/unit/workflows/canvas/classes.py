@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, NamedTuple
 
 Json = dict[str, Any]
@@ -136,6 +135,46 @@ CLASSES: Json = {
         ),
         _class("Either", {"ref": ["MODEL_ID,JOB_ID", {}]}),
         _class("Hidden", {"value": _int(4, socketless=True), "image": ["IMAGE"]}, ["IMAGE"]),
+        # Newer classes: inputs that a choice brings, that grow with their links, of matching types.
+        _class(
+            "Dynamic",
+            {
+                "way": [
+                    "COMFY_DYNAMICCOMBO_V3",
+                    {
+                        "options": [
+                            {"key": "size", "inputs": {"required": {"size": _int(8)}}},
+                            {
+                                "key": "by",
+                                "inputs": {"required": {"by": _float(2.0), "m": ["MASK"]}},
+                            },
+                            {"key": "none", "inputs": {}},
+                        ]
+                    },
+                ],
+                "after": _int(3),
+                "any": ["COMFY_MATCHTYPE_V3", {"template": {"allowed_types": "IMAGE,MASK"}}],
+            },
+            ["IMAGE"],
+        ),
+        _class(
+            "Growing",
+            {
+                "images": [
+                    "COMFY_AUTOGROW_V3",
+                    {
+                        "template": {
+                            "input": {"required": {"image": ["IMAGE", {}]}},
+                            "prefix": "image",
+                            "min": 1,
+                            "max": 8,
+                        }
+                    },
+                ],
+                "amount": _float(0.5),
+            },
+            ["IMAGE"],
+        ),
         # An older ComfyUI sends no order; this one lists its inputs otherwise than it orders them.
         {
             **_class("Ordered", {"last": _int(3), "first": _int(1), "second": _int(2)}, ["INT"]),
@@ -282,7 +321,13 @@ def is_widget(spec: Any) -> bool:
 def _wired(
     nodes: tuple[Json, ...], wires: list[Link], ports: list[Json], ends: list[Json]
 ) -> tuple[list[Json], list[list[Any]]]:
-    made = copy.deepcopy(list(nodes))
+    made = [
+        {
+            **one,
+            **{key: [dict(slot) for slot in one.get(key) or ()] for key in ("inputs", "outputs")},
+        }
+        for one in nodes
+    ]
     by_id = {one["id"]: one for one in made}
     links = []
     for number, wire in enumerate(wires, start=1):

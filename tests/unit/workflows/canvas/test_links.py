@@ -121,7 +121,13 @@ TO_WIDGETS: Cases = {
         {"1": PICTURE, "2": OTHER, "3": ("Batch", {"image1": ["1", 0], "image2": ["2", 0]})},
     ),
     "no inputs at all": (
-        canvas({**node(1, "Batch"), "inputs": None, "outputs": None}, {"id": 2, "type": "Invert"}),
+        {
+            **canvas(),
+            "nodes": [
+                {**node(1, "Batch"), "inputs": None, "outputs": None},
+                {"id": 2, "type": "Invert"},
+            ],
+        },
         {"1": ("Batch", {}), "2": ("Invert", {})},
     ),
 }
