@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from gateway import pipes
 from gateway.comfy.output import Lines
 from gateway.log import logger
 
@@ -61,17 +62,12 @@ class Output:
 
     async def read(self) -> None:
         """Hand on each line until the last writer is gone."""
-        stream, lines = asyncio.StreamReader(limit=_READ_BYTES), Lines()
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(stream), self._file
-        )
+        lines = Lines()
         try:
-            while data := await stream.read(_READ_BYTES):
-                self._tell(lines.feed(data))
-                # A flood of output comes without a pause of its own.
-                await asyncio.sleep(0)
+            async with contextlib.aclosing(pipes.written(self._file, _READ_BYTES)) as found:
+                async for data in found:
+                    self._tell(lines.feed(data))
         finally:
-            transport.close()
             self._tell(lines.close())
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from gateway import errors
+from gateway import errors, pipes
 from gateway.config import SECRETS
 from gateway.log import logger, plain_text
 
@@ -165,19 +165,15 @@ def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None
 
 
 async def _read(pipe: IO[bytes], note: Callable[[str], None]) -> None:
-    stream = asyncio.StreamReader(limit=_READ_BYTES)
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(stream), pipe
-    )
     decode, rest = codecs.getincrementaldecoder("utf-8")("replace").decode, ""
     try:
-        while data := await stream.read(_READ_BYTES):
-            # A progress bar redraws its line with \r.
-            *whole, rest = re.split(r"[\r\n]+", rest + decode(data))
-            for line in filter(str.strip, whole):
-                note(line)
-            rest = rest[-_LINE_LENGTH:]
+        async with contextlib.aclosing(pipes.written(pipe, _READ_BYTES)) as found:
+            async for data in found:
+                # A progress bar redraws its line with \r.
+                *whole, rest = re.split(r"[\r\n]+", rest + decode(data))
+                for line in filter(str.strip, whole):
+                    note(line)
+                rest = rest[-_LINE_LENGTH:]
     finally:
-        transport.close()
         if rest.strip():
             note(rest)

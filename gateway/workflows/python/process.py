@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from gateway import pipes
 from gateway.log import logger, plain_text
 from gateway.workflows.python.child import ANSWER_BYTES
 
@@ -201,20 +202,16 @@ class Output:
             await asyncio.wait({self._reading})
 
     async def _read(self) -> None:
-        stream = asyncio.StreamReader(limit=_READ_BYTES)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(stream), self._file
-        )
         rest = b""
         try:
-            while data := await stream.read(_READ_BYTES):
-                *lines, rest = (rest + data).split(b"\n")
-                # A line without an end is kept no longer than it is logged.
-                rest = rest[: _LINE_LENGTH * 4]
-                for line in lines:
-                    self._log(line)
+            async with contextlib.aclosing(pipes.written(self._file, _READ_BYTES)) as found:
+                async for data in found:
+                    *lines, rest = (rest + data).split(b"\n")
+                    # A line without an end is kept no longer than it is logged.
+                    rest = rest[: _LINE_LENGTH * 4]
+                    for line in lines:
+                        self._log(line)
         finally:
-            transport.close()
             self._log(rest)
 
     def _log(self, line: bytes) -> None:
