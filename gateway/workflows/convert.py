@@ -34,6 +34,8 @@ def convert(ui: Mapping[str, Any], object_info: Mapping[str, Any]) -> Converted:
     """
     problems = Problems()
     read = document.read(ui)
+    if frames.is_too_large(read):
+        raise _too_large()
     sheets = levels(read, object_info)
     promotion.promote(sheets)
     found = _flattened(sheets, problems)
@@ -54,11 +56,16 @@ def _flattened(sheets: Mapping[str, Level], problems: Problems) -> list[tuple[Fr
     except frames.Endless as endless:
         problems.refuse(endless.node, endless.node.id, "its subgraph contains itself")
     except frames.TooLarge:
-        raise errors.NotConvertible(
-            f"With its subgraphs, the workflow has more than {frames.MOST_NODES} nodes, or lies "
-            f"deeper in itself than {frames.DEEPEST} levels.",
-            hint="Send a smaller workflow, or subgraphs that contain others less often.",
-            location="prompt",
-        ) from None
+        raise _too_large() from None
     problems.check()
     return []
+
+
+def _too_large() -> errors.NotConvertible:
+    return errors.NotConvertible(
+        f"With its subgraphs, the workflow has more than {frames.MOST_NODES} nodes, or more than "
+        f"{frames.MOST_SLOTS} inputs, or lies "
+        f"deeper in itself than {frames.DEEPEST} levels.",
+        hint="Send a smaller workflow, or subgraphs that contain others less often.",
+        location="prompt",
+    )

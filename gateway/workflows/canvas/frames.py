@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from gateway.workflows.canvas.document import Link
+from gateway.workflows.canvas.document import Document, Link
 from gateway.workflows.canvas.nodes import Node
 
 #: More than any workflow has, and what a few subgraphs within each other amount to easily.
 MOST_NODES = 50_000
+#: Slots and widgets of all of them.
+MOST_SLOTS = 2_000_000
 DEEPEST = 200
 
 
@@ -51,11 +53,22 @@ class Frame:
         return f"{self.prefix}{node.id}"
 
 
+def is_too_large(document: Document) -> bool:
+    """Whether a file is larger than can be sent before its subgraphs are looked into."""
+    slots = {name: len(sheet.inputs) for name, sheet in document.subgraphs.items()}
+    found = [
+        slots.get(node.type, 0)
+        for sheet in (document.root, *document.subgraphs.values())
+        for node in sheet.nodes.values()
+    ]
+    return len(found) > MOST_NODES or sum(found) > MOST_SLOTS // 4
+
+
 def flattened(levels: Mapping[str, Level]) -> list[tuple[Frame, Node]]:
     """Return every node that may run, in the order of the file; raises TooLarge, Endless."""
     root = Frame(levels[""])
     found: list[tuple[Frame, Node]] = []
-    count = 0
+    count = slots = 0
     # A stack of our own: files may nest deeper than Python calls itself.
     waiting: list[tuple[Frame, Iterator[Node], frozenset[str]]] = [
         (root, iter(root.level.nodes.values()), frozenset())
@@ -67,7 +80,8 @@ def flattened(levels: Mapping[str, Level]) -> list[tuple[Frame, Node]]:
             waiting.pop()
             continue
         count += 1
-        if count > MOST_NODES or len(waiting) > DEEPEST:
+        slots += len(node.slots) + len(node.widgets)
+        if count > MOST_NODES or slots > MOST_SLOTS or len(waiting) > DEEPEST:
             raise TooLarge
         if node.sheet is None:
             found.append((frame, node))

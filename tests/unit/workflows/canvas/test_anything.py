@@ -372,6 +372,26 @@ def fanned(count: int) -> dict[str, Any]:
     )
 
 
+def crowded(inputs: int, uses: int) -> dict[str, Any]:
+    definition = subgraph("sub", inputs={f"v{one}": "INT" for one in range(inputs)})
+    return with_subgraphs(
+        {**canvas(), "nodes": [{"id": one, "type": "sub"} for one in range(uses)]}, definition
+    )
+
+
+def wide(inputs: int, uses: int) -> dict[str, Any]:
+    slots = [{"name": f"i{one}", "type": "IMAGE", "link": None} for one in range(inputs)]
+    definition = subgraph(
+        "sub",
+        node(1, "Invert", inputs=slots),
+        picture := node(2, "LoadImage", ["cat.png", "image"]),
+        wires=[link(picture["id"], 0, 1, one) for one in range(inputs)],
+    )
+    return with_subgraphs(
+        {**canvas(), "nodes": [{"id": one, "type": "sub"} for one in range(uses)]}, definition
+    )
+
+
 def primitives(count: int) -> dict[str, Any]:
     return canvas(
         *(primitive(one, [one, "fixed"]) for one in range(count)),
@@ -441,6 +461,12 @@ LARGE: dict[str, Callable[[], Any]] = {
     "10,000 definitions that nobody uses": lambda: with_subgraphs(
         canvas(), *(subgraph(f"s{one}") for one in range(10_000))
     ),
+    "a subgraph of 2,000 inputs that 2,000 nodes stand for": lambda: crowded(2_000, 2_000),
+    "a node of 2,000 inputs in a subgraph that 5,000 nodes stand for": lambda: wide(2_000, 5_000),
+    "100,000 nodes of which nothing is said": lambda: {
+        **canvas(),
+        "nodes": [{"type": "KSampler"} for _ in range(100_000)],
+    },
     "definitions within definitions": lambda: {**canvas(), "definitions": nested_definitions(300)},
 }
 
