@@ -144,9 +144,17 @@ class Gateway:
 
     async def engine_queue(self) -> tuple[int, int]:
         """Return how many prompts the engine runs, and how many wait in it."""
-        async with self.session.get(f"http://127.0.0.1:{self.place.engine_port}/queue") as found:
-            queue = await found.json()
+        queue = await self._engine_queue()
         return len(queue["queue_running"]), len(queue["queue_pending"])
+
+    async def engine_runs(self, prompt_id: str) -> bool:
+        """Whether the engine is at work on this prompt."""
+        queue = await self._engine_queue()
+        return prompt_id in {prompt[1] for prompt in queue["queue_running"]}
+
+    async def _engine_queue(self) -> dict[str, Any]:
+        async with self.session.get(f"http://127.0.0.1:{self.place.engine_port}/queue") as found:
+            return await found.json()
 
     async def until_engine_free(self) -> None:
         async def is_free() -> bool:

@@ -167,14 +167,17 @@ async def test_a_stop_waits_for_no_model_of_a_job_whose_turn_has_come(
 ) -> None:
     url = serve(host, "vanished")
     slow = {"COMFY_QUEUE_DEPTH": "1", "DRAIN_TIMEOUT_S": "60"}
-    async with gateway(place, "--slow 0.2", **slow, **LOCAL) as found:
+    async with gateway(place, "--slow 0.5", **slow, **LOCAL) as found:
         ahead = found.begin(picture())
         await found.until_begun()
+        engine = found.engine()
+        engine.suspend()
         late = found.begin(decoding(url), id="late")
         await wait_until(cached(found, url).exists, description="it is fetched ahead of its turn")
         cached(found, url).unlink()
         served(host, url).held_at = SIZE // 2
         before = asked(host, url)
+        engine.resume()
         await wait_until(lambda: asked(host, url) > before, description="it is fetched again")
         assert (await ahead).status == 200
         found.terminate()
