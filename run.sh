@@ -91,7 +91,8 @@ run_tests() {
   check $bin/hadolint Dockerfile
   if [ -n "$failed_checks" ]; then stop "failed before the tests:$failed_checks"; fi
   tell "--- pytest"
-  exec .venv/bin/python -m pytest -n 2 "$@"
+  # More workers than cores: most tests wait for processes. Slow ones stand together: they are shared.
+  exec .venv/bin/python -m pytest -n 3 --dist worksteal "$@"
 }
 
 main() {

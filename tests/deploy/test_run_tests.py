@@ -40,7 +40,7 @@ def test_every_check_then_the_tests(test_host: Host) -> None:
     assert result.returncode == 0, result.stdout
     called = [call.split()[0] for call in test_host.calls()]
     assert [name for name in called if name in TOOLS] == ["ruff", *TOOLS]
-    assert test_host.calls()[-1] == "python3.12 -m pytest -n 2 -k some thing"
+    assert test_host.calls()[-1] == "python3.12 -m pytest -n 3 --dist worksteal -k some thing"
     assert result.stdout.splitlines()[-1] == "1 passed in 0.01s"
 
 
@@ -162,4 +162,4 @@ def test_ci_runs_the_same_from_anywhere(test_host: Host, tmp_path: Path) -> None
         check=True,
     )
 
-    assert test_host.calls()[-1] == "python3.12 -m pytest -n 2"
+    assert test_host.calls()[-1] == "python3.12 -m pytest -n 3 --dist worksteal"
