@@ -64,8 +64,7 @@ def _flattened(sheets: Mapping[str, Level], problems: Problems) -> list[tuple[Fr
 def _too_large() -> errors.NotConvertible:
     return errors.NotConvertible(
         f"With its subgraphs, the workflow has more than {frames.MOST_NODES} nodes, or more than "
-        f"{frames.MOST_SLOTS} inputs, or lies "
-        f"deeper in itself than {frames.DEEPEST} levels.",
+        f"{frames.MOST_SLOTS} inputs, or lies deeper in itself than {frames.DEEPEST} levels.",
         hint="Send a smaller workflow, or subgraphs that contain others less often.",
         location="prompt",
     )

@@ -11,7 +11,7 @@ from gateway.workflows.canvas.nodes import Node
 #: More than any workflow has, and what a few subgraphs within each other amount to easily.
 MOST_NODES = 50_000
 #: Slots and widgets of all of them.
-MOST_SLOTS = 2_000_000
+MOST_SLOTS = 1_000_000
 DEEPEST = 200
 
 
