@@ -11,11 +11,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from gateway import errors, graph
-from gateway.workflows.canvas import document, frames, primitives, promotion, sending, text
+from gateway.workflows.canvas import document, frames, primitives, sending, text
 from gateway.workflows.canvas.frames import Frame, Level
 from gateway.workflows.canvas.levels import levels
 from gateway.workflows.canvas.nodes import Node
 from gateway.workflows.canvas.problems import Problems
+from gateway.workflows.canvas.promotion import Promotions
 from gateway.workflows.canvas.sending import Sending
 
 
@@ -37,13 +38,14 @@ def convert(ui: Mapping[str, Any], object_info: Mapping[str, Any]) -> Converted:
     if frames.is_too_large(read):
         raise _too_large()
     sheets = levels(read, object_info)
-    promotion.promote(sheets)
+    promotions = Promotions(sheets)
+    promotions.promote()
     found = _flattened(sheets, problems)
     nodes = [node for level in sheets.values() for node in level.nodes.values()]
     placeholders = text.Placeholders(nodes, datetime.now())
     for level in sheets.values():
         primitives.apply(level, placeholders)
-    promotion.hand_down(sheets)
+    promotions.hand_down()
     sender = Sending(placeholders, problems, is_noted="ue_links" in read.extra)
     made = {frame.name(node): sender.node(frame, node) for frame, node in found if node.runs}
     problems.check()

@@ -98,17 +98,20 @@ def _subgraphs(ui: Mapping[str, Any]) -> Iterator[tuple[str, Sheet]]:
             where = f"prompt.definitions.subgraphs.{index}"
             if not isinstance(definition, Mapping):
                 raise _wrong(where, "a subgraph is an object")
+            if definition.get("id") in (None, ""):
+                raise _wrong(f"{where}.id", "a subgraph has an id")
             waiting.append(definition)
-            yield str(definition.get("id")), _sheet(definition, where)
+            sheet = _sheet(definition, where, str(definition["id"]))
+            yield sheet.id, sheet
 
 
-def _sheet(saved: Mapping[str, Any], where: str) -> Sheet:
+def _sheet(saved: Mapping[str, Any], where: str, sheet_id: str = "") -> Sheet:
     nodes = _list(saved.get("nodes"), f"{where}.nodes")
     links = saved.get("links")
     if isinstance(links, Mapping):
         links = list(links.values())
     return Sheet(
-        id="" if where == "prompt" else str(saved.get("id")),
+        id=sheet_id,
         name=str(saved.get("name") or ""),
         nodes=_nodes(nodes, f"{where}.nodes", saved),
         links=dict(_links(_list(links, f"{where}.links"))),
@@ -146,7 +149,7 @@ def saved_node(node_id: str, node: Mapping[str, Any], where: str) -> SavedNode:
         node_id,
         _RENAMED.get(kind, kind),
         title if isinstance(title, str) else "",
-        mode if isinstance(mode, int) else 0,
+        next((known for known in (MUTED, BYPASSED) if mode == known), 0),
         tuple(_mappings(node.get("inputs"))),
         tuple(_mappings(node.get("outputs"))),
         values if isinstance(values, list | Mapping) else None,

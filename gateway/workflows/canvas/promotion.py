@@ -22,35 +22,42 @@ class _Shown:
     widgets: list[Widget]
 
 
-def promote(levels: Mapping[str, Level]) -> None:
-    """Give the nodes that stand for subgraphs their widgets, with the values of the file."""
-    shown: dict[str, list[_Shown]] = {}
-    for sheet_id in _inner_first(levels):
-        for node in levels[sheet_id].nodes.values():
+class Promotions:
+    """What the subgraphs of a file show of their inner nodes."""
+
+    def __init__(self, levels: Mapping[str, Level]) -> None:
+        self._levels = levels
+        self._inner_first = _inner_first(levels)
+        self._shown: dict[str, list[_Shown]] = {}
+
+    def promote(self) -> None:
+        """Give the nodes that stand for subgraphs their widgets, with the values of the file."""
+        for sheet_id in self._inner_first:
+            for node, shown in self._nodes(sheet_id):
+                _promote(node, shown)
+
+    def hand_down(self) -> None:
+        """Write the values of such widgets into the inner nodes, as the frontend does to send them.
+
+        What counts is still the value of each node that stands for the subgraph; this is for
+        inputs that are linked to something that gives nothing.
+        """
+        for sheet_id in reversed(self._inner_first):
+            for node, shown in self._nodes(sheet_id):
+                own = _by_name(node)
+                for one in shown:
+                    for inner in one.widgets if one.name in own else ():
+                        inner.value = own[one.name].value
+
+    def _nodes(self, sheet_id: str) -> Iterator[tuple[Node, list[_Shown]]]:
+        """Yield the nodes of a sheet that stand for subgraphs, with what these show."""
+        for node in self._levels[sheet_id].nodes.values():
             if node.sheet is None:
                 continue
-            if node.sheet.id not in shown:
-                shown[node.sheet.id] = list(_shown(node.sheet, levels[node.sheet.id]))
-            _promote(node, shown[node.sheet.id])
-
-
-def hand_down(levels: Mapping[str, Level]) -> None:
-    """Write the values of such widgets into the inner nodes, as the frontend does to send them.
-
-    What counts is still the value of each node that stands for the subgraph; this is for inputs
-    that are linked to something that gives nothing.
-    """
-    shown: dict[str, list[_Shown]] = {}
-    for sheet_id in reversed(_inner_first(levels)):
-        for node in levels[sheet_id].nodes.values():
-            if node.sheet is None:
-                continue
-            if node.sheet.id not in shown:
-                shown[node.sheet.id] = list(_shown(node.sheet, levels[node.sheet.id]))
-            own = _by_name(node)
-            for one in shown[node.sheet.id]:
-                for inner in one.widgets if one.name in own else ():
-                    inner.value = own[one.name].value
+            within = node.sheet.id
+            if within not in self._shown:
+                self._shown[within] = list(_shown(node.sheet, self._levels[within]))
+            yield node, self._shown[within]
 
 
 def _promote(node: Node, shown: Iterable[_Shown]) -> None:

@@ -130,7 +130,7 @@ class TestValues:
         ({"nodes": [], "links": 5}, "prompt.links"),
         ({"nodes": [], "definitions": {"subgraphs": [7]}}, "prompt.definitions.subgraphs.0"),
         (
-            {"nodes": [], "definitions": {"subgraphs": [{"nodes": [None]}]}},
+            {"nodes": [], "definitions": {"subgraphs": [{"id": "a", "nodes": [None]}]}},
             "prompt.definitions.subgraphs.0.nodes.0",
         ),
     ],
