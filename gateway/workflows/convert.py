@@ -15,7 +15,7 @@ from gateway.workflows.canvas import document, frames, primitives, sending, text
 from gateway.workflows.canvas.frames import Frame, Level
 from gateway.workflows.canvas.levels import levels
 from gateway.workflows.canvas.nodes import Node
-from gateway.workflows.canvas.problems import Problems
+from gateway.workflows.canvas.problems import UNTANGLE, Problems
 from gateway.workflows.canvas.promotion import Promotions
 from gateway.workflows.canvas.sending import Sending
 
@@ -48,6 +48,8 @@ def convert(ui: Mapping[str, Any], object_info: Mapping[str, Any]) -> Converted:
     promotions.hand_down()
     sender = Sending(placeholders, problems, is_noted="ue_links" in read.extra)
     made = {frame.name(node): sender.node(frame, node) for frame, node in found if node.runs}
+    for name, node in sender.setters.missing.items():
+        problems.warn(node, name, "no SetNode of the file has the name that it asks for")
     problems.check()
     return Converted(sending.linked(made), problems.warnings)
 
@@ -56,7 +58,7 @@ def _flattened(sheets: Mapping[str, Level], problems: Problems) -> list[tuple[Fr
     try:
         return frames.flattened(sheets)
     except frames.Endless as endless:
-        problems.refuse(endless.node, endless.node.id, "its subgraph contains itself")
+        problems.refuse(endless.node, endless.node.id, "its subgraph contains itself", UNTANGLE)
     except frames.TooLarge:
         raise _too_large() from None
     problems.check()

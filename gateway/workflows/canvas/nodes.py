@@ -36,6 +36,7 @@ VIRTUAL = frozenset(
         "Mute / Bypass Relay (rgthree)",
         "Mute / Bypass Repeater (rgthree)",
         "Node Collector (rgthree)",
+        "Note Plus (mtb)",
         "Random Unmuter (rgthree)",
     )
 )

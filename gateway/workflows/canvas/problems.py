@@ -12,6 +12,10 @@ _MOST_TOLD = 100
 _LONGEST = 100
 #: What files call ComfyUI itself.
 _CORE = "comfy-core"
+#: What to do about a node.
+INSTALL = "Install what brings the class into this ComfyUI, or send a workflow without it."
+SAVE_ANEW = "Open the workflow in this ComfyUI, mend the node there, and save it anew."
+UNTANGLE = "Take out one of the links, or one of the nodes, that lead back to where they begin."
 
 
 @dataclass
@@ -22,16 +26,18 @@ class Problems:
     refused: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def refuse(self, node: Node, node_id: str, message: str) -> None:
-        """Note why a node cannot be converted."""
-        found = {
-            "id": node_id,
-            "title": node.title,
-            "class_type": node.type,
-            "message": message,
-        }
+    _remedies: dict[str, None] = field(default_factory=dict)
+
+    def refuse(self, node: Node, node_id: str, message: str, remedy: str = SAVE_ANEW) -> None:
+        """Note why a node cannot be converted, and what to do about it."""
+        found = {"id": node_id, "title": node.title, "class_type": node.type, "message": message}
         source = node.properties.get("cnr_id") or node.properties.get("aux_id")
-        self.refused.append({**found, "custom_node": source} if isinstance(source, str) else found)
+        self._remedies[remedy] = None
+        if source == _CORE and remedy == INSTALL:
+            self._remedies["It is of ComfyUI itself, of another version."] = None
+        elif isinstance(source, str) and source != _CORE:
+            found["custom_node"] = source
+        self.refused.append(found)
 
     def warn(self, node: Node, node_id: str, message: str) -> None:
         """Note what a caller may want to know of a node."""
@@ -54,13 +60,9 @@ class Problems:
 
     def _hint(self) -> str:
         sources = {one["custom_node"][:_LONGEST] for one in self.refused if "custom_node" in one}
-        named = ", ".join(sorted(sources - {_CORE})[:20])
-        told = "Install what it needs in ComfyUI, or export the workflow with Export (API)."
-        if named:
-            told += f" The file says that it comes from: {named}."
-        if _CORE in sources:
-            told += " What comes from comfy-core is of ComfyUI itself, of another version."
-        return told
+        named = ", ".join(sorted(sources)[:20])
+        told = [f"The file says that it comes from: {named}."] if named else []
+        return " ".join([*self._remedies, *told])
 
 
 def _called(node_id: str, title: str, kind: str) -> str:

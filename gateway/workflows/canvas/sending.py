@@ -12,7 +12,7 @@ from gateway.workflows.canvas.definitions import CAPTURED
 from gateway.workflows.canvas.document import INPUTS
 from gateway.workflows.canvas.frames import Frame
 from gateway.workflows.canvas.nodes import Node, Widget
-from gateway.workflows.canvas.problems import Problems
+from gateway.workflows.canvas.problems import INSTALL, UNTANGLE, Problems
 from gateway.workflows.canvas.shapes import NOTHING
 from gateway.workflows.canvas.text import Placeholders
 from gateway.workflows.canvas.wireless import Setters
@@ -30,7 +30,7 @@ class Sending:
     problems: Problems
     #: Whether the file notes the links that are drawn without wires.
     is_noted: bool = False
-    _setters: Setters = field(default_factory=Setters)
+    setters: Setters = field(default_factory=Setters)
     _known: resolution.Known = field(default_factory=dict)
 
     def node(self, frame: Frame, node: Node) -> dict[str, Any]:
@@ -48,9 +48,10 @@ class Sending:
                 message = f"its input {slot.name[:100]} is linked to nothing that is in the file"
                 self.problems.warn(node, frame.name(node), message)
             try:
-                found = resolution.resolve(frame, node, index, self._setters.meant, self._known)
+                found = resolution.resolve(frame, node, index, self.setters.meant, self._known)
             except resolution.Circle as circle:
-                self.problems.refuse(circle.node, circle.name, "its links lead in a circle")
+                message = "its links lead in a circle"
+                self.problems.refuse(circle.node, circle.name, message, UNTANGLE)
                 break
             if isinstance(found, resolution.Value):
                 inputs[slot.name] = _wrapped(found.value)
@@ -64,10 +65,12 @@ class Sending:
             self.problems.refuse(node, name, node.problem)
             return
         if node.shape is None:
-            is_subgraph = _UUID.fullmatch(node.type) is not None
+            if _UUID.fullmatch(node.type):
+                message = "the file has no definition of the subgraph that it stands for"
+                self.problems.refuse(node, name, message)
+                return
             message = f"this ComfyUI has no class {node.type[:100]}"
-            lost = "the file has no definition of the subgraph that it stands for"
-            self.problems.refuse(node, name, lost if is_subgraph else message)
+            self.problems.refuse(node, name, message, INSTALL)
             return
         saved = node.saved.values if node.saved else None
         misfit = values.misfit(saved, node.shape)

@@ -60,6 +60,11 @@ class WidgetClass:
     #: What the definition says besides: `min`, `max`, `step`, `round`.
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def has_default(self) -> bool:
+        """Whether the definition says what its value is when nobody says."""
+        return self.is_optional or "default" in self.options
+
 
 @dataclass(frozen=True, slots=True)
 class SlotClass:

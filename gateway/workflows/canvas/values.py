@@ -20,15 +20,15 @@ _TYPES: dict[str, Any] = {
 }
 _DEEPEST = 50
 _CONTROL = "control_after_generate"
-_CONTROLS = frozenset(("fixed", "increment", "decrement", "randomize", "increment-wrap"))
+_CONTROLS = frozenset(("fixed", "increment", "decrement", "randomize", "increment-wrap", ""))
 
 
 def misfit(saved: Saved, shape: NodeShape) -> str | None:
     """Return why the values cannot be told apart; None when they can, or there are none.
 
     As the frontend does, values at the end that the class has no widget for are passed over, and
-    optional widgets that it got since have their defaults. With fewer values, or where values
-    stand at places that they cannot be meant for, nobody knows which belongs where.
+    widgets that it got since have their defaults. Where there are none, or where values stand at
+    places that they cannot be meant for, nobody knows which belongs where.
     """
     if not isinstance(saved, list) or not saved:
         return None
@@ -36,10 +36,12 @@ def misfit(saved: Saved, shape: NodeShape) -> str | None:
     widgets = shape.saved_widgets
     if len(given) == len(widgets):
         return None
-    count = f"it has {len(given)} widget values, and its class {len(widgets)} widgets"
-    missing = [widget.name for widget in widgets[len(given) :] if not widget.is_optional]
-    if missing:
-        return f"{count}: none for {', '.join(missing[:10])}"
+    count = f"{len(given)} saved for the {len(widgets)} widgets of its class"
+    missing = widgets[len(given) :]
+    unknown = [widget.name for widget in missing if not widget.has_default]
+    # One new widget may have the first of its list. Were it several, it would be made up.
+    if len(unknown) > (len(missing) == 1):
+        return f"{count}: none for {', '.join(widget.name for widget in missing[:10])}"
     for widget, value in zip(widgets, given, strict=False):
         if not _fits(widget, value):
             return f"{count}: {str(value)[:50]!r} stands where {widget.name} ({widget.type}) is"
@@ -53,7 +55,7 @@ def notes(saved: Saved, shape: NodeShape) -> Iterator[str]:
     given = _without_forced(shape, saved)
     missing = [widget.name for widget in shape.saved_widgets[len(given) :] if widget.is_sent]
     if missing:
-        yield f"the file has no value for {', '.join(missing[:10])}; it has its default"
+        yield f"the file has no value for {', '.join(missing[:10])}: the default is taken"
     rest = given[len(shape.saved_widgets) :]
     left = 0 if rows(saved, shape) else sum(value not in (None, "", {}) for value in rest)
     if left:
@@ -76,6 +78,7 @@ def _fits(widget: WidgetClass, value: Any) -> bool:
     if value is None:
         return True
     if widget.type == "control":
+        # Older files have a flag; scripts of classes put a button in its place, which is empty.
         return isinstance(value, bool) or widget.name != _CONTROL or str(value) in _CONTROLS
     if widget.type == "COMBO" and not isinstance(widget.default, str):
         return True

@@ -14,6 +14,8 @@ class Setters:
 
     def __init__(self) -> None:
         self._by_level: dict[str, dict[str, Node]] = {}
+        #: Ids of the nodes whose SetNode is not in the file.
+        self.missing: dict[str, Node] = {}
 
     def meant(self, frame: Frame, node: Node) -> tuple[Frame, Node] | None:
         """Return the SetNode that a node stands for, and where; None for every other node."""
@@ -25,6 +27,7 @@ class Setters:
             if name is not None and (found := self._of(within.level).get(name)) is not None:
                 return within, found
             within = within.around
+        self.missing[frame.name(node)] = node
         return None
 
     def _of(self, level: Level) -> dict[str, Node]:
