@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from random import Random
 from typing import Any, NamedTuple
 
 from gateway import errors, graph
-from gateway.workflows.canvas import document, frames, primitives, sending, text
-from gateway.workflows.canvas.frames import Frame, Level
+from gateway.workflows.canvas import document, frames, primitives
+from gateway.workflows.canvas.budget import Budget, Spent
+from gateway.workflows.canvas.document import Document
+from gateway.workflows.canvas.frames import Level
+from gateway.workflows.canvas.judging import Judge
 from gateway.workflows.canvas.levels import levels
-from gateway.workflows.canvas.nodes import Node
 from gateway.workflows.canvas.problems import UNTANGLE, Problems
 from gateway.workflows.canvas.promotion import Promotions
 from gateway.workflows.canvas.sending import Sending
+from gateway.workflows.canvas.text import Texts
 
 
 class Converted(NamedTuple):
@@ -27,48 +31,63 @@ class Converted(NamedTuple):
     warnings: list[str]
 
 
-def convert(ui: Mapping[str, Any], object_info: Mapping[str, Any]) -> Converted:
+def convert(
+    ui: Mapping[str, Any],
+    object_info: Mapping[str, Any],
+    *,
+    now: datetime | None = None,
+    chance: Random | None = None,
+) -> Converted:
     """Return what the official frontend would send to `/prompt` for a workflow.
 
-    `object_info` is the mapping of `/object_info`: class -> definition. Raises NotConvertible with
-    each node of which something cannot be known, InvalidRequest for what is no workflow at all.
+    `object_info` is the mapping of `/object_info`: class -> definition. Texts that name a date have
+    that of `now`, and `chance` draws one of each {one|other}; else this moment, and any. Raises
+    NotConvertible with each node of which something cannot be known, InvalidRequest for what is no
+    workflow at all.
     """
     problems = Problems()
     read = document.read(ui)
     if frames.is_too_large(read):
         raise _too_large()
-    sheets = levels(read, object_info)
-    promotions = Promotions(sheets)
-    promotions.promote()
-    found = _flattened(sheets, problems)
-    nodes = [node for level in sheets.values() for node in level.nodes.values()]
-    placeholders = text.Placeholders(nodes, datetime.now())
-    for level in sheets.values():
-        primitives.apply(level, placeholders)
-    promotions.hand_down()
-    sender = Sending(placeholders, problems, is_noted="ue_links" in read.extra)
-    made = {frame.name(node): sender.node(frame, node) for frame, node in found if node.runs}
-    for name, node in sender.setters.missing.items():
-        problems.warn(node, name, "no SetNode of the file has the name that it asks for")
-    problems.check()
-    return Converted(sending.linked(made), problems.warnings)
-
-
-def _flattened(sheets: Mapping[str, Level], problems: Problems) -> list[tuple[Frame, Node]]:
     try:
-        return frames.flattened(sheets)
+        sheets = levels(read, object_info)
+        made = _made(read, sheets, now or datetime.now(), chance or Random(), problems)  # noqa: S311 - a choice of words, no secret
     except frames.Endless as endless:
-        problems.refuse(endless.node, endless.node.id, "its subgraph contains itself", UNTANGLE)
-    except frames.TooLarge:
+        message = "its subgraph contains itself"
+        problems.refuse(endless.node, endless.node.id, message, UNTANGLE)
+        made = {}
+    except (frames.TooLarge, Spent):
         raise _too_large() from None
     problems.check()
-    return []
+    return Converted(made, problems.warnings)
+
+
+def _made(
+    read: Document, sheets: Mapping[str, Level], now: datetime, chance: Random, problems: Problems
+) -> graph.Graph:
+    budget = Budget()
+    promotions = Promotions(sheets)
+    promotions.promote()
+    found = [(frame, node) for frame, node in frames.flattened(sheets) if node.runs]
+    nodes = [node for level in sheets.values() for node in level.nodes.values()]
+    texts = Texts(nodes, now, chance, budget)
+    for level in sheets.values():
+        primitives.apply(level, texts)
+    promotions.hand_down()
+    sent = {frame.name(node) for frame, node in found}
+    judge = Judge(is_noted="ue_links" in read.extra)
+    sending = Sending(sent, texts, judge, problems, budget)
+    made = {frame.name(node): sending.node(frame, node) for frame, node in found}
+    for name, node in sending.without_setter.items():
+        problems.warn(node, name, "no SetNode of the file has the name that it asks for")
+    return made
 
 
 def _too_large() -> errors.NotConvertible:
     return errors.NotConvertible(
         f"With its subgraphs, the workflow has more than {frames.MOST_NODES} nodes, or more than "
-        f"{frames.MOST_SLOTS} inputs, or lies deeper in itself than {frames.DEEPEST} levels.",
+        f"{frames.MOST_SLOTS} inputs, or lies deeper in itself than {frames.DEEPEST} levels, or "
+        "its links and texts take longer to follow than those of any workflow.",
         hint="Send a smaller workflow, or subgraphs that contain others less often.",
         location="prompt",
     )

@@ -14,7 +14,9 @@ resolution      where a link really begins
 primitives      nodes that write their value into the widgets of others
 everywhere      links without a wire that a custom node notes in the file
 wireless        links without a wire: SetNode and GetNode
+judging         what there is to say of a node before it is sent
 sending         a node as it is sent
+budget          how much work a file may make
 problems        what cannot be known, and what is worth a warning
 text            what is replaced in texts: dates, values of other nodes
 choices         what a text says that says {one|other}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Iterator
+from random import Random
 
 _PIECE = re.compile(r"\\.|[{}|]|[^\\{}|]+|\\", re.DOTALL)
 _ESCAPED = re.compile(r"\\([{}|])")
@@ -15,8 +15,8 @@ _LONGEST = 1_000_000
 _LINE_END = re.compile("[\n\r\u2028\u2029]")
 
 
-def chosen(text: str) -> str:
-    """Return a text without comments, and with one of each {one|other}, drawn at random."""
+def chosen(text: str, chance: Random) -> str:
+    """Return a text without comments, and with one of each {one|other}, drawn by chance."""
     if len(text) > _LONGEST:
         return text
     text = "".join(_without_comments(text))
@@ -28,20 +28,19 @@ def chosen(text: str) -> str:
         if piece == "{" and len(open_braces) < _DEEPEST:
             open_braces.append([[]])
         elif piece == "}" and len(open_braces) > 1:
-            _close(open_braces)
+            _close(open_braces, chance)
         elif piece == "|" and len(open_braces) > 1:
             open_braces[-1].append([])
         else:
             open_braces[-1][-1].append(piece)
     while len(open_braces) > 1:
-        _close(open_braces)
+        _close(open_braces, chance)
     return _ESCAPED.sub(r"\1", "".join(open_braces[0][0]))
 
 
-def _close(open_braces: list[list[list[str]]]) -> None:
+def _close(open_braces: list[list[list[str]]], chance: Random) -> None:
     options = open_braces.pop()
-    drawn = random.choice(options)  # noqa: S311 - a choice of words, no secret
-    open_braces[-1][-1].append("".join(drawn))
+    open_braces[-1][-1].append("".join(chance.choice(options)))
 
 
 def _without_comments(text: str) -> Iterator[str]:

@@ -29,7 +29,8 @@ _SHOWS_3D = {
     "Preview3DAnimation": "PREVIEW_3D_ANIMATION",
 }
 _MEDIA_FLAGS = ("image_upload", "video_upload", "animated_image_upload")
-_SEEDS = ("seed", "noise_seed")
+#: Inputs that have a control whatever their definition says.
+SEEDS = ("seed", "noise_seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Input:
     def is_controlled(self) -> bool:
         """Whether a second widget says what becomes of its value after a run."""
         found = self.options.get("control_after_generate")
-        return bool(self.name in _SEEDS if found is None else found)
+        return bool(self.name in SEEDS if found is None else found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway import errors
+from gateway.workflows.canvas.definitions import mapping
 
 #: Where links of a subgraph begin that come from outside, and end that lead there.
 INPUTS, OUTPUTS = "-10", "-20"
@@ -193,11 +194,6 @@ def slot_number(value: Any) -> int:
         return int(value)
     is_slot = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
     return int(value) if is_slot else -1
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """Return an object of the file; an empty one where something else stands."""
-    return value if isinstance(value, Mapping) else {}
 
 
 def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.workflows.canvas.document import Link, SavedNode, Sheet, mapping, slot_number
+from gateway.workflows.canvas.definitions import mapping
+from gateway.workflows.canvas.document import Link, SavedNode, Sheet, slot_number
 
 #: Classes that give to every input which fits; which those are, their script knows.
 SENDERS = frozenset(

@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gateway.workflows.canvas import definitions
-from gateway.workflows.canvas.definitions import Input, NodeClass, mapping
+from gateway.workflows.canvas.definitions import SEEDS, Input, NodeClass, mapping
 from gateway.workflows.canvas.document import SavedNode, kind_of, slot_number
+from gateway.workflows.canvas.nodes import PRIMITIVE, REROUTE
 
 #: What knows the classes of the nodes within; None for a class that nobody knows.
 ClassOf = Callable[[str], NodeClass | None]
 
-REROUTE, PRIMITIVE = "Reroute", "PrimitiveNode"
 #: More than any group node has, and what a few of them within each other amount to easily.
 _MOST_INPUTS = 2_000
-_SEEDS = ("seed", "noise_seed")
 
 
 class Broken(Exception):
@@ -201,7 +200,7 @@ class _Plan:
         if may_hide and own.get("visible") is False:
             return
         options = dict(given.options)
-        if given.name in _SEEDS:
+        if given.name in SEEDS:
             options["control_after_generate"] = f"{prefix}control_after_generate"
         if len(self._required) >= _MOST_INPUTS:
             raise Broken(f"it has more than {_MOST_INPUTS} inputs")

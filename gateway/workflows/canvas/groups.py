@@ -15,15 +15,8 @@ from typing import Any
 from gateway.workflows.canvas import values
 from gateway.workflows.canvas.definitions import NodeClass, mapping
 from gateway.workflows.canvas.document import Link, SavedNode, saved_node
-from gateway.workflows.canvas.group_shapes import (
-    PRIMITIVE,
-    REROUTE,
-    Broken,
-    ClassOf,
-    Group,
-    group_of,
-)
-from gateway.workflows.canvas.nodes import Node, Slot, Widget
+from gateway.workflows.canvas.group_shapes import Broken, ClassOf, Group, group_of
+from gateway.workflows.canvas.nodes import PRIMITIVE, REROUTE, Node, Slot, Widget
 
 _PREFIXES = ("workflow>", "workflow/")
 _DEEPEST = 20

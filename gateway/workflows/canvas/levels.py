@@ -52,7 +52,11 @@ class _Reader:
         found = self._class(saved.type) if group is None else group.node_class
         if found is None:
             return nodes.as_saved(saved, "unknown")
-        return nodes.of_class(saved, self._shape(found, saved))
+        try:
+            return nodes.of_class(saved, self._shape(found, saved))
+        except shapes.Overgrown:
+            problem = f"its class amounts to more than {shapes.MOST_INPUTS} inputs"
+            return replace(nodes.as_saved(saved, "unknown"), problem=problem)
 
     def _shape(self, found: NodeClass, saved: SavedNode) -> NodeShape:
         if shapes.depends(found, saved):

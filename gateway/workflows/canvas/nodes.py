@@ -14,17 +14,16 @@ Kind = Literal["class", "subgraph", "virtual", "unknown"]
 
 #: The property by which placeholders in texts find a node.
 SEARCHED = "Node name for S&R"
+PRIMITIVE, REROUTE = "PrimitiveNode", "Reroute"
+#: Links without a wire: what one is given, the other gives.
+SETTERS = frozenset(("SetNode", "easy setNode"))
+GETTERS = frozenset(("GetNode", "easy getNode"))
 #: Nodes of the canvas alone: they hold a note, bend a wire or switch others; none of them runs.
 VIRTUAL = frozenset(
     (
         "Note",
         "MarkdownNote",
-        "Reroute",
-        "PrimitiveNode",
-        "SetNode",
-        "GetNode",
-        "easy setNode",
-        "easy getNode",
+        *(PRIMITIVE, REROUTE, *SETTERS, *GETTERS),
         "Reroute (rgthree)",
         "Label (rgthree)",
         "Bookmark (rgthree)",
@@ -83,6 +82,8 @@ class Node:
     sheet: Sheet | None = None
     #: Why it cannot be sent, where that shows before it is.
     problem: str | None = None
+    _by_name: dict[str | None, Widget] = field(default_factory=dict)
+    _indexed: int = 0
 
     @property
     def is_bypassed(self) -> bool:
@@ -95,8 +96,11 @@ class Node:
         return self.kind in ("class", "unknown") and self.mode not in (MUTED, BYPASSED)
 
     def widget(self, name: str | None) -> Widget | None:
-        """Return the widget of a name."""
-        return next((widget for widget in self.widgets if widget.name == name), None)
+        """Return the widget of a name; the first of several."""
+        if self._indexed != len(self.widgets):
+            self._by_name = {widget.name: widget for widget in reversed(self.widgets)}
+            self._indexed = len(self.widgets)
+        return self._by_name.get(name)
 
 
 def of_class(saved: SavedNode, shape: NodeShape) -> Node:
@@ -168,7 +172,8 @@ def _slots(saved: SavedNode, shape: NodeShape) -> Iterator[Slot]:
 def _slot(found: Mapping[str, Any]) -> Slot:
     widget = found.get("widget")
     name = widget.get("name") if isinstance(widget, Mapping) else None
-    return Slot(str(found.get("name")), kind_of(found), _link(found), name)
+    shown = name if isinstance(name, str) else None
+    return Slot(str(found.get("name")), kind_of(found), _link(found), shown)
 
 
 def _link(slot: Mapping[str, Any]) -> str | None:

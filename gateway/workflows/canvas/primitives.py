@@ -9,25 +9,24 @@ from typing import Any
 
 from gateway.workflows.canvas import values
 from gateway.workflows.canvas.frames import Level
-from gateway.workflows.canvas.nodes import Node, Widget
+from gateway.workflows.canvas.nodes import PRIMITIVE, Node, Widget
 from gateway.workflows.canvas.shapes import NOTHING, WidgetClass
-from gateway.workflows.canvas.text import Placeholders
+from gateway.workflows.canvas.text import Texts
 
-_TYPE = "PrimitiveNode"
 _REPLACES = "Run widget replace on values"
 _NUMBERS = ("INT", "FLOAT")
 
 
-def apply(level: Level, placeholders: Placeholders) -> None:
+def apply(level: Level, texts: Texts) -> None:
     """Write the values of a level's primitives into the widgets that they are linked to."""
-    if not any(node.type == _TYPE for node in level.nodes.values()):
+    if not any(node.type == PRIMITIVE for node in level.nodes.values()):
         return
     targets: dict[str, list[Widget]] = defaultdict(list)
     for origin, widget in _linked(level):
         targets[origin].append(widget)
     for node in level.nodes.values():
-        if node.type == _TYPE and targets[node.id]:
-            _write(node, targets[node.id], placeholders)
+        if node.type == PRIMITIVE and targets[node.id]:
+            _write(node, targets[node.id], texts)
 
 
 def _linked(level: Level) -> Iterator[tuple[str, Widget]]:
@@ -40,12 +39,12 @@ def _linked(level: Level) -> Iterator[tuple[str, Widget]]:
                 yield link.origin, widget
 
 
-def _write(node: Node, targets: list[Widget], placeholders: Placeholders) -> None:
+def _write(node: Node, targets: list[Widget], texts: Texts) -> None:
     value = _value(node, targets)
     if value is NOTHING:
         return
     if isinstance(value, str) and node.properties.get(_REPLACES):
-        value = placeholders.filled(value)
+        value = texts.filled(value)
     value = _within(value, [found.shape for found in targets if found.shape is not None])
     for widget in targets:
         widget.value = value if widget.shape is None else _stepped(value, widget.shape)

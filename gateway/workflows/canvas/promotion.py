@@ -44,10 +44,10 @@ class Promotions:
         """
         for sheet_id in reversed(self._inner_first):
             for node, shown in self._nodes(sheet_id):
-                own = _by_name(node)
                 for one in shown:
-                    for inner in one.widgets if one.name in own else ():
-                        inner.value = own[one.name].value
+                    if (own := node.widget(one.name)) is not None:
+                        for inner in one.widgets:
+                            inner.value = own.value
 
     def _nodes(self, sheet_id: str) -> Iterator[tuple[Node, list[_Shown]]]:
         """Yield the nodes of a sheet that stand for subgraphs, with what these show."""
@@ -102,10 +102,10 @@ class _Ends:
         self._widgets: dict[tuple[str, str], Widget] = {}
         self._had: set[tuple[str, str]] = set()
         for node_id, node in level.nodes.items():
-            own = _by_name(node)
             for slot in node.slots:
-                if slot.link is not None and slot.widget in own:
-                    self._widgets.setdefault((node_id, slot.link), own[slot.widget])
+                widget = node.widget(slot.widget) if slot.link is not None else None
+                if slot.link is not None and widget is not None:
+                    self._widgets.setdefault((node_id, slot.link), widget)
             for saved in node.saved.inputs if node.saved else ():
                 if saved.get("widget"):
                     self._had.add((node_id, str(saved.get("link"))))
@@ -121,11 +121,6 @@ class _Ends:
     def _key(self, link_id: str) -> tuple[str, str]:
         link = self._level.links.get(link_id)
         return (link.target if link is not None else "", link_id)
-
-
-def _by_name(node: Node) -> dict[str | None, Widget]:
-    """Return the widgets of a node by their names; the first counts."""
-    return {widget.name: widget for widget in reversed(node.widgets)}
 
 
 def _inner_first(levels: Mapping[str, Level]) -> list[str]:

@@ -35,7 +35,7 @@ _CHOICE, _GROWING, _MATCHING = "COMFY_DYNAMICCOMBO_V3", "COMFY_AUTOGROW_V3", "CO
 _DEEPEST = 20
 _MOST_GROWN = 1000
 #: Inputs of a class, those within others too.
-_MOST_INPUTS = 5000
+MOST_INPUTS = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,14 @@ class NodeShape:
     has_forced: bool
 
 
+class Overgrown(Exception):
+    """A class amounts to more inputs than any has."""
+
+
 def shape(found: NodeClass, saved: SavedNode) -> NodeShape:
     """Return how the canvas shows a node of a class.
 
-    Newer classes have inputs that depend on the values and links of the node.
+    Newer classes have inputs that depend on the values and links of the node. Raises Overgrown.
     """
     drawing = _Drawing(saved)
     for one in found.ordered:
@@ -131,8 +135,8 @@ class _Drawing:
     def add(self, found: Input, depth: int = 0) -> None:
         """Add an input, and those that it brings."""
         self._count += 1
-        if self._count > _MOST_INPUTS:
-            return
+        if self._count > MOST_INPUTS:
+            raise Overgrown
         if depth < _DEEPEST and found.type == _GROWING:
             for one in _grown(found, self._saved):
                 self.add(one, depth + 1)

@@ -44,7 +44,7 @@ def misfit(saved: Saved, shape: NodeShape) -> str | None:
         return f"{count}: none for {', '.join(widget.name for widget in missing[:10])}"
     for widget, value in zip(widgets, given, strict=False):
         if not _fits(widget, value):
-            return f"{count}: {str(value)[:50]!r} stands where {widget.name} ({widget.type}) is"
+            return f"{count}: {_kind(value)} stands where {widget.name} ({widget.type}) is"
     return None
 
 
@@ -71,6 +71,15 @@ def rows(saved: Saved, shape: NodeShape) -> list[Mapping[str, Any]]:
     return [
         value for value in rest if isinstance(value, Mapping) and {"on", "lora"} <= value.keys()
     ]
+
+
+def _kind(value: Any) -> str:
+    """Return what a value is; not the value, which may be a key."""
+    if isinstance(value, bool):
+        return "a flag"
+    if isinstance(value, int | float):
+        return "a number"
+    return "a text" if isinstance(value, str) else "a list or an object"
 
 
 def _fits(widget: WidgetClass, value: Any) -> bool:
@@ -116,13 +125,13 @@ def _without_forced(shape: NodeShape, values: list[Any]) -> list[Any]:
 def held(widget: WidgetClass, value: Any) -> Any:
     """Return what a widget makes of a value that it is given."""
     if widget.is_text:
-        return text_of(value).replace("\r\n", "\n").replace("\r", "\n")
+        return as_text(value).replace("\r\n", "\n").replace("\r", "\n")
     if widget.is_file:
         return _file(value, widget.default)
     return value
 
 
-def text_of(value: Any, depth: int = 0) -> str:
+def as_text(value: Any, depth: int = 0) -> str:
     """Return a value as JavaScript writes it; lists are written as deep as anybody needs."""
     if value is None or value is NOTHING or depth > _DEEPEST:
         return ""
@@ -131,7 +140,7 @@ def text_of(value: Any, depth: int = 0) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, list):
-        return ",".join(text_of(one, depth + 1) for one in value)
+        return ",".join(as_text(one, depth + 1) for one in value)
     return "[object Object]" if isinstance(value, Mapping) else str(value)
 
 
@@ -140,7 +149,7 @@ def _file(value: Any, default: Any) -> Any:
     if isinstance(value, list):
         value = value[0] if value else None
     if isinstance(value, Mapping):
-        name, folder = text_of(value.get("filename")), text_of(value.get("subfolder"))
+        name, folder = as_text(value.get("filename")), as_text(value.get("subfolder"))
         kind = value.get("type")
         tail = f" [{kind}]" if kind and kind != "input" else ""
         return f"{folder}/{name}{tail}" if folder else f"{name}{tail}"

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from gateway.workflows.canvas.frames import Frame, Level
-from gateway.workflows.canvas.nodes import Node
-
-_SETTERS = frozenset(("SetNode", "easy setNode"))
-_GETTERS = frozenset(("GetNode", "easy getNode"))
+from gateway.workflows.canvas.nodes import GETTERS, SETTERS, Node
 
 
 class Setters:
@@ -19,7 +16,7 @@ class Setters:
 
     def meant(self, frame: Frame, node: Node) -> tuple[Frame, Node] | None:
         """Return the SetNode that a node stands for, and where; None for every other node."""
-        if node.type not in _GETTERS:
+        if node.type not in GETTERS:
             return None
         name = _name(node)
         within: Frame | None = frame
@@ -34,7 +31,7 @@ class Setters:
         if level.id not in self._by_level:
             found: dict[str, Node] = {}
             for node in level.nodes.values():
-                if node.type in _SETTERS and (name := _name(node)) is not None:
+                if node.type in SETTERS and (name := _name(node)) is not None:
                     found.setdefault(name, node)
             self._by_level[level.id] = found
         return self._by_level[level.id]
