@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from gateway.schemas import Credential
 from gateway.storage import address, credentials
 from gateway.workflows import convert
 from gateway.workflows.convert import Converted
+from gateway.workflows.turns import in_turn
 
 #: What stands in place of a graph: a workflow in either format, a text, or the bytes of a file.
 Source = dict[str, Any] | str | bytes
@@ -52,15 +52,19 @@ def is_graph(source: Source) -> bool:
 
 async def _read(parts: Parts, source: str | bytes, allowed: Sequence[Credential]) -> dict[str, Any]:
     if isinstance(source, bytes):
-        found = await asyncio.to_thread(given.workflow_of, source)
+        read = partial(given.workflow_of, source)
     elif graph.is_url(source):
-        found = await _fetched(parts, source, allowed)
+        return await _fetched(parts, source, allowed)
     elif not source.strip():
         raise errors.InvalidRequest("prompt is empty: there is no workflow.")
     else:
-        found = await asyncio.to_thread(given.workflow_of_text, source, "The value of prompt")
-    most = parts.settings.max_json_depth
-    await asyncio.to_thread(asked.check_depth, found, most, "The workflow")
+        read = partial(given.workflow_of_text, source, "The value of prompt")
+    return await in_turn(partial(_checked, read, parts.settings.max_json_depth))
+
+
+def _checked(read: Callable[[], dict[str, Any]], most: int) -> dict[str, Any]:
+    found = read()
+    asked.check_depth(found, most, "The workflow")
     return found
 
 
@@ -70,7 +74,7 @@ async def _fetched(parts: Parts, url: str, allowed: Sequence[Credential]) -> dic
     async with parts.inputs.lent(bare, auth, location=_LOCATION) as path:
         most_bytes = int(parts.settings.max_body_size_mb * (1 << 20))
         read = partial(given.workflow_in, path, most_bytes, address.shown(bare))
-        return await asyncio.to_thread(read)
+        return await in_turn(partial(_checked, read, parts.settings.max_json_depth))
 
 
 async def _converted(parts: Parts, workflow: dict[str, Any]) -> Converted:
@@ -90,7 +94,7 @@ async def _converted(parts: Parts, workflow: dict[str, Any]) -> Converted:
 
 
 async def _attempt(parts: Parts, workflow: dict[str, Any]) -> Converted:
-    return await asyncio.to_thread(_made, workflow, parts.catalog.definitions)
+    return await in_turn(partial(_made, workflow, parts.catalog.definitions))
 
 
 def _made(workflow: dict[str, Any], definitions: Mapping[str, Any]) -> Converted:

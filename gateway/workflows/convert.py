@@ -51,7 +51,9 @@ def convert(
         raise _too_large()
     try:
         sheets = levels(read, object_info)
-        made = _made(read, sheets, now or datetime.now(), chance or Random(), problems)  # noqa: S311 - a choice of words, no secret
+        # A choice of words is no secret, so any chance will do.
+        chance = chance or Random()  # noqa: S311
+        made = _made(read, sheets, now or datetime.now(), chance, problems)
     except frames.Endless as endless:
         message = "its subgraph contains itself"
         problems.refuse(endless.node, endless.node.id, message, UNTANGLE)

@@ -8,6 +8,7 @@ import difflib
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gateway.log import logger
 from gateway.workflows import values as parameter_values
 from gateway.workflows.files.conversion import Definitions, converted
 from gateway.workflows.python.process import Died, ScriptProcess
+from gateway.workflows.turns import in_turn
 
 #: The longest that the code of a workflow may take, at its import and for a graph.
 TIMEOUT_S = 10.0
@@ -113,7 +115,7 @@ class Scripts:
             raise errors.BuildFailed(f"The code of this workflow returned {kind}, and no graph.")
         try:
             if graph.is_ui_format(made):
-                return (await asyncio.to_thread(converted, made, self._definitions())).graph
+                return (await in_turn(partial(converted, made, self._definitions()))).graph
             return graph.check_shape(made)
         except errors.RequestRefused as failure:
             raise errors.BuildFailed(
