@@ -119,7 +119,7 @@ class Resolver:
     def _behind_output(self, place: _Place) -> _Place | Wire | None:
         frame, node, slot, wanted = place.frame, place.node, place.slot, place.wanted
         if node.is_bypassed:
-            self._budget.spend(len(node.slots))
+            self._budget.spend(4 * len(node.slots))
             through = bypass_slot(node, slot, wanted or "*")
             return None if through is None else _Place(frame, node, through, is_output=False)
         if node.kind == "subgraph":

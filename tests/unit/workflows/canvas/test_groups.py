@@ -202,7 +202,7 @@ REFUSED = {
     ),
     "a class within that is missing": (single([1], inner("Gone")), "1:0", "no class Gone"),
     "one that is muted, too": (single([1], inner("Gone", mode=MUTED)), "1:0", "no class Gone"),
-    "too few values": (single([5], inner("Latent")), "1", "none for height, count"),
+    "too few values": (single([5], inner("KSampler")), "1", "none for "),
     "itself within": (
         file(used(1, "one"), groups={"one": group(used(0, "one"))}),
         "1",

@@ -53,7 +53,7 @@ class TestClasses:
         assert found["custom_node"] == "some-nodes"
 
     def test_all_of_them_are_told(self) -> None:
-        saved = canvas(node(1, "Missing"), node(2, "Latent", [1]), node(3, "Other"))
+        saved = canvas(node(1, "Missing"), node(2, "KSampler", [1]), node(3, "Other"))
         assert [one["id"] for one in refused(saved)] == ["1", "2", "3"]
 
     def test_one_in_a_subgraph(self) -> None:
@@ -93,9 +93,9 @@ class TestValues:
     @pytest.mark.parametrize(
         ("kind", "values", "told"),
         [
-            ("Latent", [64], "height"),
             ("KSampler", [5, "fixed", 9], "cfg"),
-            ("KSampler", [5, 9, 7.5, "heun", "karras", 0.5], "denoise"),
+            ("KSampler", [5, 9, 7.5, "heun", "karras", 0.5], "control_after_generate"),
+            ("KSampler", [5, "fixed", 9, 7.5], "sampler_name"),
             ("Latent", ["a", "b", 1, 2], "width"),
             ("Number", ["own", "fixed", 3], "value"),
         ],
@@ -106,6 +106,26 @@ class TestValues:
         assert told in found["message"]
         assert (found["id"], found["title"], found["class_type"]) == ("4", "Mine", kind)
         assert found["custom_node"] == "somebody/some-nodes"
+
+    def test_a_value_is_not_told(self) -> None:
+        """It may be a key."""
+        [found] = refused(canvas(node(1, "Latent", ["sk-1234", 1, 2, 3])))
+        assert "a text stands where width (INT) is" in found["message"]
+
+    @pytest.mark.parametrize(
+        ("kind", "values", "name", "default"),
+        [
+            ("Latent", [64], "height", 512),
+            ("KSampler", [5, "fixed", 9, 7.5, "heun", "karras"], "denoise", 1),
+        ],
+    )
+    def test_a_widget_that_its_class_got_since(
+        self, kind: str, values: Any, name: str, default: Any
+    ) -> None:
+        made = convert(canvas(node(1, kind, values)), CLASSES)
+        assert made.graph["1"]["inputs"][name] == default
+        [warning] = made.warnings
+        assert f"the file has no value for {name}" in warning
 
     def test_what_is_over_at_the_end_is_a_warning(self) -> None:
         found = convert(canvas(node(4, "Latent", [64, 32, 2, "more"])), CLASSES)
