@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.api import converting, workflow_bodies
-from gateway.api.middleware import json_response
+from gateway.api.graph_json import graph_response
 from gateway.api.parts import PARTS
 from gateway.schemas import ConvertRequest, parse
 
@@ -21,4 +21,4 @@ async def post_convert(request: web.Request) -> web.Response:
     )
     found = await converting.graph_of(parts, sent.source(wire.prompt), wire.credentials)
     told = found.warnings or [_UNCHANGED]
-    return json_response({"prompt": found.graph, "warnings": [*warnings, *told]})
+    return await graph_response({"prompt": found.graph, "warnings": [*warnings, *told]})

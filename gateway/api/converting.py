@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 
 from gateway import errors, given, graph
-from gateway.api import asked
+from gateway.api import asked, graph_json
 from gateway.api.parts import Parts
 from gateway.log import logger
 from gateway.schemas import Credential
@@ -94,11 +94,17 @@ async def _converted(parts: Parts, workflow: dict[str, Any]) -> Converted:
 
 
 async def _attempt(parts: Parts, workflow: dict[str, Any]) -> Converted:
-    return await in_turn(partial(_made, workflow, parts.catalog.definitions))
+    most_mb = parts.settings.max_body_size_mb
+    return await in_turn(partial(_made, workflow, parts.catalog.definitions, most_mb))
 
 
-def _made(workflow: dict[str, Any], definitions: Mapping[str, Any]) -> Converted:
+def _made(workflow: dict[str, Any], definitions: Mapping[str, Any], most_mb: float) -> Converted:
     made = convert.convert(workflow, definitions)
+    if not graph_json.is_within(made.graph, int(most_mb * (1 << 20))):
+        raise errors.NotConvertible(
+            f"In API format, the workflow has more than {most_mb:g} MB (MAX_BODY_SIZE_MB).",
+            hint="What stands in a subgraph counts as often as that is used.",
+        )
     return Converted(graph.check_shape(made.graph), made.warnings)
 
 

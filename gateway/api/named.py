@@ -11,7 +11,16 @@ from typing import Any
 from aiohttp import web
 
 from gateway import errors, graph
-from gateway.api import acceptance, asked, forms, media_values, prompt, rehearsal, wishes
+from gateway.api import (
+    acceptance,
+    asked,
+    forms,
+    graph_json,
+    media_values,
+    prompt,
+    rehearsal,
+    wishes,
+)
 from gateway.api.asked import Asked, Drawn
 from gateway.api.parts import PARTS, Parts
 from gateway.api.wishes import Wishes
@@ -166,7 +175,7 @@ class Drawing:
         make = partial(
             build.build, self.workflow, settled, wished.preset, wished.loras, seeds.drawn
         )
-        is_large = len(self.workflow.graph or {}) > prompt.LARGE_GRAPH
+        is_large = len(self.workflow.graph or {}) > graph_json.LARGE_GRAPH
         built = await asyncio.to_thread(make) if is_large else make()
         return self._drawn(built, wished, lambda admitted: build.used(self.workflow, admitted))
 
@@ -198,7 +207,7 @@ class Drawing:
         made = await parts.scripts.build(source, script, given, is_form=self.is_form)
         wished = await wishes.wished(parts, self.request, self.workflow.preset)
         edit = partial(build.edited, made, wished.preset, wished.loras)
-        built = await asyncio.to_thread(edit) if len(made) > prompt.LARGE_GRAPH else edit()
+        built = await asyncio.to_thread(edit) if len(made) > graph_json.LARGE_GRAPH else edit()
         hidden = json_schema.secrets_of(self.workflow.request_schema or {})
         told = {name: value for name, value in given.items() if name not in hidden}
         shown = media_values.without_users(told)

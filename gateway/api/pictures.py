@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +13,7 @@ import orjson
 from aiohttp import web
 
 from gateway import errors, metrics
-from gateway.api import raw_format
+from gateway.api import graph_json, raw_format
 from gateway.jobs import answer
 from gateway.jobs.job import Job
 
@@ -93,7 +94,9 @@ def _not_acceptable(job: Job, wanted: list[str]) -> errors.NotAcceptable:
 
 
 async def _json(request: web.Request, job: Job) -> web.StreamResponse:
-    body = answer.success(job)
+    write = partial(answer.success, job, encode=graph_json.encoded)
+    is_large = len(job.graph) > graph_json.LARGE_GRAPH
+    body = await asyncio.to_thread(write) if is_large else answer.success(job)
     length = body.length
     if length <= answer.SMALL:
         try:

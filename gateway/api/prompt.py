@@ -21,6 +21,7 @@ from gateway.api import (
     workflow_bodies,
 )
 from gateway.api.asked import Asked, Drawn
+from gateway.api.graph_json import LARGE_GRAPH, graph_response
 from gateway.api.middleware import json_response
 from gateway.api.parts import PARTS, Parts
 from gateway.jobs import answer
@@ -30,8 +31,6 @@ from gateway.workflows import build
 
 #: A job's end is told when it is on the disk; its record may be gone a moment before.
 _LAST_WORD_S = 5.0
-#: Graphs of more nodes are edited in a thread: the loop serves others meanwhile.
-LARGE_GRAPH = 200
 
 
 #: Makes the answer to a job that is not waited for.
@@ -73,7 +72,7 @@ async def respond(
     respond_async = begun is not None or is_preferred or wanted.request.is_async
     raw_format.check(request, wanted.request, respond_async=respond_async)
     if rehearsal.is_asked(request):
-        return json_response(await acceptance.rehearse(parts, wanted))
+        return await graph_response(await acceptance.rehearse(parts, wanted))
     job_id = wanted.request.id or str(uuid.uuid4())
     async with parts.waiters.expect(job_id) as over:
         job = await acceptance.accept_or_join(parts, wanted, job_id, respond_async)
@@ -81,7 +80,7 @@ async def respond(
             return await _sent(request, begun(job))
         if respond_async and not job.state.is_terminal:
             # Sent here and now: the webhook about the job waits for this answer.
-            return await _sent(request, _accepted(job, is_preferred))
+            return await _sent(request, await _accepted(job, is_preferred))
         if job.id != job_id:
             # It has this Idempotency-Key, and a name of its own.
             async with parts.waiters.expect(job.id) as others:
@@ -145,14 +144,14 @@ async def _sent(request: web.Request, response: web.Response) -> web.Response:
     return response
 
 
-def _accepted(job: Job, is_preferred: bool) -> web.Response:
+async def _accepted(job: Job, is_preferred: bool) -> web.Response:
     headers = {"Location": f"/jobs/{job.id}"}
     if is_preferred:
         headers["Preference-Applied"] = "respond-async"
     body = {**job.request, "id": job.id, "prompt": job.graph, "status": "ok"}
     if job.warnings:
         body["warnings"] = job.warnings
-    return json_response(body, 202, headers)
+    return await graph_response(body, 202, headers)
 
 
 async def _answer(request: web.Request, job: Job) -> web.StreamResponse:

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway import errors, graph
-from gateway.api import asked, prompt, wishes
+from gateway.api import asked, graph_json, prompt, wishes
 from gateway.api.asked import Drawn
 from gateway.api.parts import PARTS, Parts
 from gateway.api.wishes import Wishes
@@ -57,7 +57,7 @@ class Drawing:
             raise errors.JobNotFound(f"There is no job {self.job_id[:128]!r}.")
         wished = await wishes.wished(parts, self.request)
         make = partial(self._made, job, str(parts.settings.inputs), wished, _source(parts, job))
-        is_large = len(job.graph) > prompt.LARGE_GRAPH
+        is_large = len(job.graph) > graph_json.LARGE_GRAPH
         built, made = await asyncio.to_thread(make) if is_large else make()
         await _check_files(parts, job, made.workflow)
         return Drawn(

@@ -384,6 +384,15 @@ class TestRefused:
             answer = await gateway.ask(path, {"prompt": wrong})
             assert answer.status < 500, answer.raw
 
+    async def test_a_canvas_that_amounts_to_too_much(self, gateway: Gateway) -> None:
+        name = "6f1a52c0-3c0f-4f3e-9e2f-000000000001"
+        many = [{"id": number, "type": name} for number in range(20)]
+        inner = {"id": name, "nodes": canvas(title="x" * 100_000)["nodes"], "links": []}
+        wrong = {"nodes": many, "links": [], "definitions": {"subgraphs": [inner]}}
+        for path in ("/prompt", "/convert"):
+            answer = await gateway.ask(path, {"prompt": wrong})
+            refused(answer, 422, "not_convertible", "MAX_BODY_SIZE_MB", "as often as")
+
 
 class TestDefinitions:
     """What ComfyUI says of its nodes decides, as soon as it has said it."""
