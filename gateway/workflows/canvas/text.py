@@ -48,7 +48,7 @@ class Texts:
 
     def chosen(self, text: str) -> str:
         """Return a text with one of each {one|other}, and without comments; raises Spent."""
-        self._budget.write(4 * len(text))
+        self._budget.write(12 * len(text))
         return choices.chosen(text, self._chance)
 
     def _one(self, found: re.Match[str]) -> str:
