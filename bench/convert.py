@@ -47,8 +47,8 @@ def is_equal(case: Case, known: Mapping[str, Any]) -> bool:
     return bool(exact(plain(made)) == exact(plain(case["api"])))
 
 
-def compared(name: str, cases: Mapping[str, Case], known: Mapping[str, Any]) -> None:
-    """Print how many are equal."""
+def compared(name: str, cases: Mapping[str, Case], known: Mapping[str, Any]) -> tuple[int, int]:
+    """Print, and return, how many are equal, and of how many."""
     missing = {name for name, case in cases.items() if case.get("missing")}
     failed = {name for name, case in cases.items() if "api" not in case} - missing
     counted = [name for name in cases if name not in missing and name not in failed]
@@ -59,6 +59,27 @@ def compared(name: str, cases: Mapping[str, Case], known: Mapping[str, Any]) -> 
         print(f"  left out: {len(missing)} with classes of others, {len(failed)} not sent at all")
     for one in other:
         print(f"  otherwise: {one}")
+    return equal, len(counted)
+
+
+def others(folders: Iterable[Path], recorded: Mapping[str, Case], known: Mapping[str, Any]) -> None:
+    """Print how many of the templates in folders are equal, each file once."""
+    seen = {json.dumps(case["ui"], sort_keys=True) for case in recorded.values()}
+    equal = total = 0
+    for folder in folders:
+        cases = {}
+        for file in sorted(folder.glob("*.json")):
+            case = json.loads(file.read_bytes())
+            saved = json.dumps(case["ui"], sort_keys=True)
+            if saved not in seen:
+                cases[file.stem] = case
+            seen.add(saved)
+        same, count = compared(folder.name, cases, known)
+        equal, total = equal + same, total + count
+    if total:
+        print(
+            f"templates that were not recorded: {equal} of {total}, {equal / total:.2%} (bar: 98%)"
+        )
 
 
 def picture(nodes: int) -> dict[str, Any]:
@@ -123,11 +144,7 @@ def main(folders: Iterable[Path]) -> None:
         known = definitions(json.loads((DATA / "object_info.json").read_bytes())["object_info"])
         recorded = json.loads((DATA / "ui-to-api.json").read_bytes())["cases"]
         compared("recorded templates", recorded, known)
-        for folder in folders:
-            cases = {
-                one.stem: json.loads(one.read_bytes()) for one in sorted(folder.glob("*.json"))
-            }
-            compared(folder.name, {k: v for k, v in cases.items() if k not in recorded}, known)
+        others(folders, recorded, known)
     else:
         print(f"{DATA} is not there: nothing to compare with")
     known = definitions(classes.CLASSES)
