@@ -9,6 +9,7 @@ import gc
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from operator import ne
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,8 @@ class Catalog:
         """`is_taken` tells the addresses that the gateway itself answers at."""
         self._folder = folder
         self._conversion = conversion or Conversion()
-        #: What the files in the format of the canvas were last converted with.
-        self._definitions: Mapping[str, Any] = {}
+        #: What the files in the format of the canvas were last converted with, all of them.
+        self._definitions: Mapping[str, Any] | None = None
         self._scripts = scripts
         self._is_taken = lru_cache(4096)(is_taken)
         self._snapshot = Snapshot()
@@ -166,8 +167,9 @@ class Catalog:
     async def convert_anew(self) -> None:
         """Read the files in the format of the canvas again, where ComfyUI's nodes are others."""
         async with self._looking:
-            now = self._conversion.definitions()
-            if now != self._definitions:
+            now, before = self._conversion.definitions(), self._definitions
+            # All classes are compared where nothing waits for it: they are thousands.
+            if before is None or (now is not before and await asyncio.to_thread(ne, now, before)):
                 await self._look_at(self._snapshot.canvases)
                 self._definitions = now
 
