@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 from aiohttp import web
 
-from gateway import errors, metrics, salt
+from gateway import errors, given, metrics, salt
 from gateway.api import routes
 from gateway.api.keyring import Keyring
 from gateway.api.parts import PARTS, Background, Parts
@@ -34,7 +34,6 @@ from gateway.jobs.waiters import Waiters
 from gateway.log import logger
 from gateway.lookahead import Lookahead
 from gateway.manifest import schema
-from gateway.media import embedded
 from gateway.media.inputs import Inputs
 from gateway.media.outputs import Folders
 from gateway.media.uploads import Uploads
@@ -158,8 +157,8 @@ class Gateway:
 
     async def _open_workflows(self, _: web.Application) -> AsyncIterator[None]:
         """Read the folder of named workflows before the first request, and follow it."""
-        folder = self.settings.workflows
-        self.reading = Conversion(lambda: self.nodes.definitions, embedded.workflow_of)
+        folder, deepest = self.settings.workflows, self.settings.max_json_depth
+        self.reading = Conversion(lambda: self.nodes.definitions, given.embedded_in, deepest)
         async with Scripts.open(definitions=self.reading.definitions) as self.scripts:
             self.workflows = Workflows(folder, self.scripts, routes.is_taken, self.reading)
             await self.workflows.load(patience_s=2)

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from gateway import errors, graph, loose_json
+from gateway import errors, written
 from gateway.media import embedded, encoded, sniff
 
 #: What the embedded workflow is read from, as sentences name it.
 READ_FROM = "PNG, WebP, JPEG, FLAC or MP4"
-#: Where programs that save a workflow in JSON put it, beside the bare one.
-_WRAPPINGS = ("prompt", "workflow")
-_SPACE = b" \t\r\n"
-_BOM = b"\xef\xbb\xbf"
+#: Whether what begins so is meant to be an object or a list in JSON.
+is_json = written.is_json
+
 _STRIPPED = (
     "Many programs, and most web sites, strip it: take the file as ComfyUI saved it, "
     "or the workflow's JSON."
 )
+_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"(\xb5/\xfd")
+_SHOWN = 24
 
 
-def is_json(head: bytes) -> bool:
-    """Whether what begins so is meant to be an object or a list in JSON."""
-    return head.removeprefix(_BOM).lstrip(_SPACE)[:1] in (b"{", b"[")
+class Given(NamedTuple):
+    """A workflow out of a file, in the format that it has there."""
+
+    workflow: dict[str, Any]
+    #: The fields of the request that it is the `prompt` of.
+    fields: dict[str, Any]
+    #: Whether it was found in a picture, a sound or a film.
+    is_embedded: bool = False
 
 
 def workflow_in(path: Path, most_bytes: int, name: str = "The file") -> dict[str, Any]:
@@ -31,6 +37,16 @@ def workflow_in(path: Path, most_bytes: int, name: str = "The file") -> dict[str
     JSON is read up to `most_bytes`. Blocks. Raises InvalidJson, InvalidInput, InputTooLarge,
     OSError, and what `graph.check_shape` raises of the graph that a picture holds.
     """
+    return read_in(path, most_bytes, name).workflow
+
+
+def workflow_of(data: bytes, name: str = "The file") -> dict[str, Any]:
+    """Return the workflow that these bytes of a file hold; raises and blocks as `workflow_in`."""
+    return read_of(data, name).workflow
+
+
+def read_in(path: Path, most_bytes: int, name: str) -> Given:
+    """Return what a file holds, what is around it too; raises and blocks as `workflow_in`."""
     with path.open("rb") as file:
         head = file.read(sniff.HEAD_BYTES)
         if is_json(head):
@@ -40,20 +56,31 @@ def workflow_in(path: Path, most_bytes: int, name: str = "The file") -> dict[str
                     f"{name} is JSON of more than {most_bytes / (1 << 20):g} MB (MAX_BODY_SIZE_MB)."
                 )
             return _of_json(raw, name)
-    return _embedded(embedded.workflow_in(path), head, name)
+    found = embedded.workflow_in(path)
+    if found is None:
+        raise _without(head, embedded.texts_in(path), name)
+    return Given(written.of_a_run(found.best), {}, is_embedded=True)
 
 
-def workflow_of(data: bytes, name: str = "The file") -> dict[str, Any]:
-    """Return the workflow that these bytes of a file hold; raises and blocks as `workflow_in`."""
+def read_of(data: bytes, name: str) -> Given:
+    """Return what the bytes of a file hold; raises and blocks as `workflow_in`."""
     if is_json(data[: sniff.HEAD_BYTES]):
         return _of_json(data, name)
-    return _embedded(embedded.workflow_of(data), data[: sniff.HEAD_BYTES], name)
+    return Given(embedded_in(data, name), {}, is_embedded=True)
+
+
+def embedded_in(data: bytes, name: str) -> dict[str, Any]:
+    """Return the workflow of a picture, a sound or a film; raises and blocks as `workflow_in`."""
+    found = embedded.workflow_of(data)
+    if found is None:
+        raise _without(data[: sniff.HEAD_BYTES], embedded.texts_of(data), name)
+    return written.of_a_run(found.best)
 
 
 def workflow_of_text(text: str, name: str = "The text") -> dict[str, Any]:
     """Return the workflow of a text: JSON, a data URL, or base64 of a file; raises likewise."""
     if text.lstrip()[:1] in ("{", "["):
-        return _of_json(text.encode(errors="surrogatepass"), name)
+        return _of_json(text.encode(errors="surrogatepass"), name).workflow
     found = encoded.data_url(text)
     given = found or encoded.Encoded(text)
     try:
@@ -69,56 +96,54 @@ def workflow_of_text(text: str, name: str = "The text") -> dict[str, Any]:
     return workflow_of(data, "The data URL" if found else name)
 
 
-def _of_json(raw: bytes, name: str) -> dict[str, Any]:
+def _of_json(raw: bytes, name: str) -> Given:
     try:
-        found = loose_json.parse(raw.removeprefix(_BOM))
-    except (ValueError, RecursionError) as failure:
+        found = written.parse(raw)
+    except written.NotJson as failure:
         raise errors.InvalidJson(
-            f"{name} is not JSON: {str(failure)[:200]}.",
+            f"{name} is not JSON: {failure}.",
             hint="Save the workflow anew, from the canvas or with Export (API).",
         ) from None
-    return _unwrapped(found, name)
-
-
-def _unwrapped(found: Any, name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise errors.InvalidInput(
             f"{name} is JSON, and no workflow: it is no object.",
             hint="A workflow is an object: of nodes by id, or with `nodes` and `links`.",
         )
-    if isinstance(found.get("nodes"), list):
-        return found
-    for key in _WRAPPINGS:
-        inner = found.get(key)
-        if isinstance(inner, dict) and "class_type" not in inner:
-            # As a request to /prompt holds it, or as a program wrote down what a picture held.
-            return inner
-    return found
+    inside = written.unwrapped(found)
+    return Given(inside.workflow, inside.fields)
 
 
-def _embedded(found: embedded.Found | None, head: bytes, name: str) -> dict[str, Any]:
-    if found is None:
-        raise _without(head, name)
-    if graph.is_ui_format(found.best):
-        return found.best
-    # What ran bears the marks of its job.
-    return graph.unmarked(graph.check_shape(found.best))
+def _without(head: bytes, texts: dict[str, str], name: str) -> errors.InvalidInput:
+    kind = sniff.kind_of(head)
+    if kind is None:
+        return errors.InvalidInput(
+            f"{name} is neither JSON nor of a type that holds a workflow: {instead(head)}.",
+            hint=f"Give JSON, or a {READ_FROM} that ComfyUI made.",
+        )
+    if texts:
+        return errors.InvalidInput(
+            f"{name} is {kind.mime}, and the workflow in it is not JSON that can be read.",
+            hint=f"It may be cut off. {_STRIPPED}",
+        )
+    return errors.InvalidInput(
+        f"{name} is {kind.mime}, and no workflow is embedded in it that can be read.",
+        hint=f"{READ_FROM} files that ComfyUI made hold their workflow. {_STRIPPED}",
+    )
 
 
-def _without(head: bytes, name: str) -> errors.InvalidInput:
+def instead(head: bytes) -> str:
+    """Return what a file is, by its beginning, that is neither JSON nor a picture or the like."""
     kind = sniff.kind_of(head)
     if kind is not None:
-        return errors.InvalidInput(
-            f"{name} is {kind.mime}, and no workflow is embedded in it that can be read.",
-            hint=f"{READ_FROM} files that ComfyUI made hold their workflow. {_STRIPPED}",
-        )
-    if not head:
-        told = "it is empty"
-    elif sniff.is_html(head):
-        told = "it is a web page (HTML), which often means that a login is needed"
-    else:
-        told = f"it begins with {head[:12].hex(' ')}"
-    return errors.InvalidInput(
-        f"{name} is neither JSON nor of a type that holds a workflow: {told}.",
-        hint=f"Give JSON, or a {READ_FROM} that ComfyUI made.",
-    )
+        return f"it is {kind.mime}"
+    if not head.strip():
+        return "it is empty"
+    if sniff.is_html(head):
+        return "it is a web page (HTML), which often means that a login is needed"
+    if head.startswith(_ARCHIVES):
+        return "it is an archive; take the file out of it"
+    # The last character may be cut.
+    text = head[: 4 * _SHOWN].decode(errors="replace").rstrip("\ufffd")
+    if "\ufffd" not in text and all(one.isprintable() or one.isspace() for one in text):
+        return f"it is text that begins with {' '.join(text.split())[:_SHOWN]!r}"
+    return f"it begins with {head[:12].hex(' ')}"

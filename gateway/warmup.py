@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import orjson
 import pybase64
 
-from gateway import errors, graph
+from gateway import errors, given, graph, written
 from gateway.config import Settings
 from gateway.log import logger
 from gateway.media.inputs import Inputs, LocalInput
@@ -79,12 +78,12 @@ class NamedGraphs:
     async def graph_of(self, name: str) -> graph.Graph:
         """Return the graph; raises WorkflowNotFound, WorkflowBroken, InvalidParameters."""
         workflow = self._catalog.get(name)
-        given = {**workflow.example, **await self._pictures(workflow)}
+        values = {**workflow.example, **await self._pictures(workflow)}
         preset = self._catalog.presets.get(workflow.preset or "")
         if workflow.script is not None and workflow.source is not None:
-            made = await self._scripts.build(workflow.source, workflow.script, given)
+            made = await self._scripts.build(workflow.source, workflow.script, values)
             return build.edited(made, preset, []).workflow
-        built = build.build(workflow, given, preset, [], seeds.drawn)
+        built = build.build(workflow, values, preset, [], seeds.drawn)
         return built.workflow
 
     async def _pictures(self, workflow: Workflow) -> dict[str, Any]:
@@ -112,17 +111,11 @@ def _plain_picture() -> bytes:
 
 
 def _parsed(raw: bytes, reading: Conversion) -> graph.Graph:
-    inside = reading.embedded(raw)
-    if inside is not None:
-        found: Any = inside.best
-    else:
-        try:
-            found = orjson.loads(raw)
-        except orjson.JSONDecodeError as failure:
-            raise errors.InvalidJson(f"The warm-up prompt is not JSON: {failure}.") from None
-    workflow = found.get("prompt", found) if isinstance(found, dict) else found
-    if not isinstance(workflow, dict):
-        raise errors.InvalidRequest("The warm-up prompt is not a workflow.")
+    workflow = given.workflow_of(raw, "The warm-up prompt")
+    if written.is_deeper(workflow, reading.deepest):
+        raise errors.InvalidJson(
+            f"The warm-up prompt nests deeper than {reading.deepest} levels (MAX_JSON_DEPTH)."
+        )
     if graph.is_ui_format(workflow):
         return converted(workflow, reading.definitions()).graph
     return graph.check_shape(workflow)

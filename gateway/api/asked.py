@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from gateway import clock, errors, graph, metrics
+from gateway import clock, errors, graph, metrics, written
 from gateway.api.middleware import OWNER
 from gateway.api.parts import PARTS, Parts
 from gateway.schemas import JobRequest
@@ -177,17 +177,8 @@ def _parsed(raw: bytes, example: str, most: int) -> Any:
 
 def check_depth(body: Any, most: int, name: str = "The body") -> None:
     """Raise InvalidJson when the value nests deeper than MAX_JSON_DEPTH."""
-    level: list[Any] = [body]
-    for _ in range(most):
-        level = [child for value in level for child in _children(value)]
-        if not level:
-            return
-    raise errors.InvalidJson(f"{name} nests deeper than {most} levels (MAX_JSON_DEPTH).")
-
-
-def _children(value: Any) -> Iterator[Any]:
-    found = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return (child for child in found if isinstance(child, dict | list))
+    if written.is_deeper(body, most):
+        raise errors.InvalidJson(f"{name} nests deeper than {most} levels (MAX_JSON_DEPTH).")
 
 
 def _fingerprint(body: Any, salt: bytes) -> str:

@@ -96,15 +96,15 @@ async def _catalog(
     definitions: Mapping[str, Any] | None = None,
     is_taken: Callable[[str], bool] = lambda _: False,
 ) -> AsyncIterator[Catalog]:
-    from gateway import log
-    from gateway.media import embedded
+    from gateway import given, log
     from gateway.workflows.catalog import Catalog, Conversion
     from gateway.workflows.python.scripts import Scripts
 
     # What a gateway writes into its log is told here otherwise.
     log.configure("error", "console", log.stderr())
     async with Scripts.open() as scripts:
-        reading = Conversion(lambda: definitions or {}, embedded.workflow_of)
+        deepest = setting.read().max_json_depth
+        reading = Conversion(lambda: definitions or {}, given.embedded_in, deepest)
         catalog = Catalog(root, scripts, is_taken, reading)
         await catalog.load()
         yield catalog

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import codecs
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway import graph, loose_json
+from gateway import errors, graph, written
+from gateway.cli import fetching
 from gateway.cli.failure import CommandFailed
 
 if TYPE_CHECKING:
-    from gateway.media.embedded import Found
+    from gateway.given import Given
 
-#: What describes a workflow in its own file; ComfyUI knows nothing of it.
-METADATA = "_workflow_metadata"
-
-_HEAD_BYTES = 4096
 #: As much as a gateway takes when nobody says otherwise (MAX_BODY_SIZE_MB).
 _MOST_BYTES = 100 << 20
 #: As much as a gateway can be told to take (MAX_JSON_DEPTH).
@@ -43,6 +40,7 @@ class WorkflowFile:
 class Held:
     """What a file holds, in the format that it has there."""
 
+    #: As it may be shown.
     source: str
     content: dict[str, Any]
     fields: dict[str, Any]
@@ -63,19 +61,30 @@ class Held:
         return WorkflowFile(graph.check_shape(found), self.fields, tuple(notes))
 
 
+async def taken(source: str) -> Held:
+    """Return what a file or a URL holds; raises CommandFailed."""
+    if not fetching.is_url(source):
+        return await asyncio.to_thread(held, _path(source))
+    return held_of(fetching.shown(source), await fetching.fetched(source, _MOST_BYTES))
+
+
+def _path(source: str) -> Path:
+    return Path(source).expanduser()
+
+
 def held(path: Path) -> Held:
     """Return what a file holds: JSON in either format, or a picture that ComfyUI made.
 
     Raises CommandFailed for what holds no workflow.
     """
+    from gateway import given
+
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+            head = file.read(written.HEAD_BYTES)
             # Of a film only little is read, be it long; a pipe can be read but once.
-            if _is_media(head) and path.is_file():
-                from gateway.media import embedded
-
-                return _embedded(str(path), embedded.workflow_in(path))
+            if path.is_file() and not written.is_json(head):
+                return _held(str(path), lambda: given.read_in(path, _MOST_BYTES, str(path)))
             return held_of(str(path), head + file.read(_MOST_BYTES + 1 - len(head)))
     except OSError as failure:
         raise CommandFailed(f"{path}: {failure.strerror}.") from None
@@ -83,85 +92,18 @@ def held(path: Path) -> Held:
 
 def held_of(source: str, data: bytes) -> Held:
     """Return what bytes hold that came from `source`; raises CommandFailed."""
+    from gateway import given
+
     if len(data) > _MOST_BYTES:
         raise CommandFailed(f"{source} holds more than {_MOST_BYTES >> 20} MB: it is no workflow.")
-    if _is_media(data[:_HEAD_BYTES]):
-        from gateway.media import embedded
-
-        return _embedded(source, embedded.workflow_of(data))
-    return _of_json(source, data)
+    return _held(source, lambda: given.read_of(data, source))
 
 
-def _is_media(head: bytes) -> bool:
-    if head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"["):
-        return False
-    from gateway.media import sniff
-
-    return sniff.kind_of(head) is not None
-
-
-def _of_json(source: str, data: bytes) -> Held:
+def _held(source: str, read: Callable[[], Given]) -> Held:
     try:
-        found = loose_json.parse(data)
-    except ValueError as failure:
-        raise CommandFailed(f"{source} is not JSON: {failure}.") from None
-    except RecursionError:
-        raise _too_deep(source) from None
-    if not isinstance(found, dict):
-        raise CommandFailed(
-            f"{source} holds no workflow.",
-            hint="Save it with Workflow > Save, or Workflow > Export (API).",
-        )
-    if _is_deep(found):
-        raise _too_deep(source)
-    return _unwrapped(source, found)
-
-
-def _unwrapped(source: str, found: dict[str, Any]) -> Held:
-    """Return a bare workflow, or that of {"prompt": workflow, ..} with what is around it."""
-    found.pop(METADATA, None)
-    wrapped = (
-        isinstance(found.get("prompt"), dict)
-        and "class_type" not in found["prompt"]
-        and not graph.is_ui_format(found)
-    )
-    fields = {key: value for key, value in found.items() if key != "prompt"} if wrapped else {}
-    content = found["prompt"] if wrapped else found
-    if wrapped:
-        content.pop(METADATA, None)
-    return Held(source, content, fields)
-
-
-def _embedded(source: str, found: Found | None) -> Held:
-    """Return the graph that ran, or else the canvas."""
-    if found is None:
-        raise CommandFailed(
-            f"{source} holds no workflow.",
-            hint="PNG, WebP, JPEG, FLAC and MP4 files hold it as ComfyUI saves them, "
-            "unless a program wrote them anew.",
-        )
-    content = found.best
-    if _is_deep(content):
-        raise _too_deep(source)
-    if not graph.is_ui_format(content):
-        # What ran bears the marks of its job.
-        content = graph.unmarked(graph.check_shape(content))
-    return Held(source, content, {}, is_embedded=True)
-
-
-def _is_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(_DEEPEST):
-        level = [child for one in level for child in _children(one)]
-        if not level:
-            return False
-    return True
-
-
-def _children(value: Any) -> Iterator[Any]:
-    found = value.values() if isinstance(value, dict) else value
-    return (child for child in found if isinstance(child, dict | list))
-
-
-def _too_deep(source: str) -> CommandFailed:
-    return CommandFailed(f"{source} nests deeper than {_DEEPEST} levels: it is no workflow.")
+        found = read()
+    except errors.GatewayError as failure:
+        raise CommandFailed(failure.message, hint=failure.hint) from None
+    if written.is_deeper([found.workflow, found.fields], _DEEPEST + 1):
+        raise CommandFailed(f"{source} nests deeper than {_DEEPEST} levels: it is no workflow.")
+    return Held(source, found.workflow, found.fields, found.is_embedded)

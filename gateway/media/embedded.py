@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from gateway import loose_json
+from gateway import loose_json, written
 from gateway.media import sniff
 from gateway.media.containers import boxes, documents, matroska, pictures, sounds
 from gateway.media.containers.source import COMMENT, KEYS, Broken, Source, Texts
@@ -46,8 +46,12 @@ class Found:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The graph that ran, or else the canvas."""
-        return self.prompt or self.workflow or {}
+        """The graph that ran, or else the canvas.
+
+        Other programs put what is no graph under the same name; it hides no canvas.
+        """
+        held = [one for one in (self.prompt, self.workflow) if one]
+        return next(filter(written.is_workflow, held), held[0] if held else {})
 
 
 def workflow_in(path: Path) -> Found | None:
@@ -65,9 +69,18 @@ def workflow_of(data: bytes) -> Found | None:
 
 def texts_in(path: Path) -> dict[str, str]:
     """Return what a file holds as it is written there: `prompt` and `workflow`, or less."""
+    return _texts(_opened(path))
+
+
+def texts_of(data: bytes) -> dict[str, str]:
+    """Return what the bytes of a file hold, as `texts_in` does."""
+    return _texts(_held(io.BytesIO(data), len(data)))
+
+
+def _texts(held: dict[str, Any]) -> dict[str, str]:
     return {
         key: value if isinstance(value, str) else orjson.dumps(value).decode()
-        for key, value in _opened(path).items()
+        for key, value in held.items()
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from gateway.media import embedded
+from gateway import given
 from gateway.workflows.catalog import Catalog, Conversion
 
 
@@ -94,7 +94,7 @@ class Comfy:
 
     async def loaded(self, folder: Path) -> Catalog:
         """Return the catalog of a folder."""
-        reading = Conversion(lambda: self.definitions, embedded.workflow_of)
+        reading = Conversion(lambda: self.definitions, given.embedded_in)
         catalog = Catalog(folder, conversion=reading)
         await catalog.load()
         return catalog

@@ -234,7 +234,7 @@ class TestMedia:
         await catalog.refresh()
         [wrong] = entry(catalog, "a").mistakes
         assert (wrong.file, wrong.line, wrong.column) == ("a.png", 1, 1)
-        assert "there is no workflow in it" in wrong.message
+        assert "it is image/png, and no workflow is embedded in it" in wrong.message
         assert catalog.get("a").graph["1"]["inputs"]["width"] == 99
 
     async def test_a_picture_that_comes_after_its_manifest_is_found(self, tmp_path):

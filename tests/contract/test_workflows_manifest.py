@@ -254,7 +254,8 @@ GRAPHS = {
     '{\n  ¦"3": {"inputs": {}}\n}': "3: the node has no class_type",
     '{¦"3": {"class_type": "A", "inputs": []}}': "3.inputs is not an object",
     '{"3": {"class_type": "A"},\n ¦"_workflow_metadata": []}': "must be an object",
-    '{"3": {"class_type": "A", "inputs": {"x": ¦NaN}}}': "this is not JSON",
+    '{"3": {"class_type": "A", "inputs": {"x": ¦nan}}}': "this is not JSON",
+    "¦<!doctype html><html>": "it is not JSON",
 }
 
 

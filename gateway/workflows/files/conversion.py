@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 from gateway import errors, graph
 from gateway.workflows.convert import Converted, convert
 
-
-class Found(Protocol):
-    """What ComfyUI put into a file that it saved."""
-
-    @property
-    def best(self) -> dict[str, Any]:
-        """The graph that ran, or else the canvas."""
-
-
 #: Returns the node classes as ComfyUI last told them; none before it ever did.
 Definitions = Callable[[], Mapping[str, Any]]
-#: Returns what is in a picture, a sound or a video; None where there is nothing.
-Embedded = Callable[[bytes], Found | None]
+#: Returns the workflow in a picture, a sound or a video, which is told of under the name that
+#: comes with it; raises RequestRefused where there is none.
+Embedded = Callable[[bytes, str], dict[str, Any]]
+
+
+def _none(_: bytes, name: str) -> dict[str, Any]:
+    raise errors.InvalidInput(f"{name} is not JSON.")
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,11 @@ class Conversion:
     """Reads what is no graph; handed in, since ComfyUI and its files are others' business."""
 
     definitions: Definitions = dict
-    embedded: Embedded = lambda _: None
+    embedded: Embedded = _none
+    #: Levels that a workflow may nest.
+    deepest: int = 64
+    #: Graphs of files that were converted elsewhere, by their paths in the folder.
+    made: Mapping[str, Converted] = field(default_factory=dict)
 
 
 def converted(workflow: Mapping[str, Any], definitions: Mapping[str, Any]) -> Converted:

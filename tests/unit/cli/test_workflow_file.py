@@ -64,13 +64,13 @@ class TestJson:
     @pytest.mark.parametrize(
         ("written", "told"),
         [
-            (b"", "is not JSON"),
+            (b"", "it is empty"),
             (b"{", "is not JSON"),
             (b'{"nodes": [', "is not JSON"),
-            (b"\xff\xfe\x00", "is not JSON"),
-            (b"[]", "holds no workflow"),
-            (b"[" * 100_000, "nests deeper"),
-            (b"[" * 900 + b"]" * 900, "holds no workflow"),
+            (b"\xff\xfe\x00", "neither JSON nor"),
+            (b"[]", "it is no object"),
+            (b"[" * 100_000, "nests too deep"),
+            (b"[" * 900 + b"]" * 900, "it is no object"),
             (b'{"a":' * 900 + b"1" + b"}" * 900, "nests deeper"),
             (b'{"1": {"class_type": "A", "inputs": ' + b"[" * 300 + b"]" * 300 + b"}}", "deeper"),
         ],
@@ -113,6 +113,6 @@ class TestPictures:
 
     @pytest.mark.parametrize("whole", [png(), png(parameters="a cat"), png()[:20]])
     def test_one_without_a_workflow(self, tmp_path: Path, whole: bytes) -> None:
-        with pytest.raises(CommandFailed, match="holds no workflow") as raised:
+        with pytest.raises(CommandFailed, match="is image/png, and no workflow") as raised:
             held(put(tmp_path / "x.png", whole))
-        assert "as ComfyUI saves them" in (raised.value.hint or "")
+        assert "as ComfyUI saved it" in (raised.value.hint or "")

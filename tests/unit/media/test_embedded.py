@@ -84,6 +84,13 @@ def test_a_graph_that_is_none_leaves_the_canvas() -> None:
     assert found == Found(None, WORKFLOW)
 
 
+def test_a_prompt_that_is_no_graph_hides_no_canvas() -> None:
+    other = {"text": "a cat"}
+    assert Found(other, WORKFLOW).best == WORKFLOW
+    assert Found(PROMPT, WORKFLOW).best == PROMPT
+    assert Found(other, None).best == other
+
+
 def test_what_conversions_carry_is_as_it_was_written(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     file.write_bytes(embedding.apng({"workflow": '{"a":  NaN}'}))

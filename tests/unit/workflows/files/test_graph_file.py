@@ -40,14 +40,22 @@ def test_any_workflow_of_the_canvas_is_a_graph_or_a_mistake(said, nodes):
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_node_stands_where_its_brace_does(indent):
     text = "\ufeff" + json.dumps({"title": "ü", **CANVAS}, indent=indent, ensure_ascii=False)
-    raw = text[1:].encode()
-
-    places = json_places.of_nodes(raw, {"2", "7"})
+    places = json_places.of_nodes(text[1:], {"2", "7"})
 
     [(line, column)] = places.values()
     rest = "\n".join(text[1:].split("\n")[line - 1 :])[column - 1 :]
     assert list(places) == ["2"]
     assert json.JSONDecoder().raw_decode(rest)[0] == CANVAS["nodes"][1]
+
+
+def test_what_is_wrapped_is_found_where_it_stands():
+    broken = {"9": {"inputs": {}}, **GRAPH}
+    for raw in (json.dumps({"id": "9", "prompt": broken}, indent=1), json.dumps(broken, indent=1)):
+        [wrong] = parse("a.json", raw.encode("utf-16"), KNOWN).mistakes
+        assert raw.split("\n")[wrong.line - 1][wrong.column - 1 :].startswith('"9": {')
+    unknown = {"workflow": {**CANVAS, "nodes": [{"id": 5, "type": "None"}, *CANVAS["nodes"]]}}
+    [wrong] = parse("a.json", json.dumps(unknown, indent=1).encode(), KNOWN).mistakes
+    assert json.dumps(unknown, indent=1).split("\n")[wrong.line].strip() == '"id": 5,'
 
 
 def test_a_mark_at_the_beginning_and_metadata_are_taken_off():
