@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import aiohttp
 import pybase64
 
 from gateway import graph
+from gateway.cli import fetching
 from gateway.cli.failure import CommandFailed
 
 Crop = Literal["cover", "contain", "fill"]
@@ -20,8 +20,7 @@ Crop = Literal["cover", "contain", "fill"]
 _SIZE = re.compile(r"(\d{1,5})[xX×](\d{1,5})")
 _LARGEST = 16384
 _MOST_BYTES = 200 << 20
-_FETCH_TIMEOUT = aiohttp.ClientTimeout(total=300, sock_connect=10, sock_read=60)
-_CHUNK = 1 << 16
+_FETCH_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,10 @@ async def content(source: str, frame: Frame | None) -> str:
     if graph.is_url(source) and frame is None:
         return source
     data = await (_fetched(source) if graph.is_url(source) else asyncio.to_thread(_read, source))
-    _check(source, data)
+    told = fetching.shown(source)
+    _check(told, data)
     if frame is not None:
-        data = await asyncio.to_thread(framed, source, data, frame)
+        data = await asyncio.to_thread(framed, told, data, frame)
     return pybase64.b64encode_as_string(data)
 
 
@@ -64,27 +64,16 @@ def _read(source: str) -> bytes:
 
 
 async def _fetched(source: str) -> bytes:
-    if not source.lower().startswith(("http://", "https://")):
+    if not fetching.is_url(source):
+        told = fetching.shown(source)
         raise CommandFailed(
-            f"--resize needs the picture itself, and {source} cannot be fetched from here.",
+            f"--resize needs the picture itself, and {told} cannot be fetched from here.",
             hint="Give a file or an http URL, or leave --resize out: then the gateway fetches it.",
         )
-    data = bytearray()
     try:
-        async with (
-            aiohttp.ClientSession(timeout=_FETCH_TIMEOUT) as session,
-            session.get(source) as answer,
-        ):
-            if answer.status != 200:
-                raise CommandFailed(f"--input-image {source}: its host answers {answer.status}.")
-            async for chunk in answer.content.iter_chunked(_CHUNK):
-                data += chunk
-                if len(data) > _MOST_BYTES:
-                    raise CommandFailed(f"--input-image {source} is larger than 200 MB.")
-    except (aiohttp.ClientError, TimeoutError, ValueError) as failure:
-        reason = str(failure) or "no answer in time"
-        raise CommandFailed(f"--input-image {source} cannot be fetched: {reason}.") from None
-    return bytes(data)
+        return await fetching.fetched(source, _MOST_BYTES, _FETCH_S)
+    except CommandFailed as failure:
+        raise CommandFailed(f"--input-image {failure.message}") from None
 
 
 def _check(source: str, data: bytes) -> None:
