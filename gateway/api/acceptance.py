@@ -126,7 +126,7 @@ async def _prepare(parts: Parts, asked: Asked, job_id: str) -> _Prepared:
     _check_webhooks(parts, asked.request)
     fields, own = _check_destination(parts, asked)
     drawn = await asked.draw(parts)
-    with _told_of_the_request(drawn):
+    with _told_of_the_request(asked, drawn):
         graph.check_prefixes(drawn.workflow, job_id)
         admitted = await admission.admit(parts, drawn.workflow)
     return _Prepared(drawn, admitted, fields, own)
@@ -146,12 +146,15 @@ async def rehearse(parts: Parts, asked: Asked) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _told_of_the_request(drawn: Drawn) -> Iterator[None]:
-    """Name the place in the request where an error names one of the graph that was made for it."""
+def _told_of_the_request(asked: Asked, drawn: Drawn) -> Iterator[None]:
+    """Have an error name the place in the request, and bring the warnings of its graph."""
     try:
         yield
     except errors.GatewayError as failure:
         failure.location = drawn.places.get(failure.location or "", failure.location)
+        if warnings := [*asked.warnings, *drawn.warnings]:
+            # What is missing in a graph may be what its conversion warned of.
+            failure.details["warnings"] = warnings
         raise
 
 

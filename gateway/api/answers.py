@@ -26,6 +26,9 @@ class ErrorAnswer(BaseModel):
     hint: str | None = None
     node_errors: dict[str, Any] | None = None
     nodes: list[UnknownNode] | None = Field(None, description="Of `not_convertible`.")
+    warnings: list[str] | None = Field(
+        None, description="What is worth knowing of how the graph came about that was refused."
+    )
 
 
 class Output(BaseModel):

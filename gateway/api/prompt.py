@@ -166,4 +166,6 @@ def failed(job: Job) -> web.Response:
     body = answer.failure(error) | {"id": job.id}
     if "metadata" in job.request:
         body["metadata"] = job.request["metadata"]
+    if job.warnings:
+        body["warnings"] = job.warnings
     return json_response(body, error.get("status", 500))

@@ -255,6 +255,15 @@ class TestRun:
         assert answer.status == 422, answer.raw
         assert answer.json["location"].startswith("prompt")
 
+    @pytest.mark.parametrize("path", ["/prompt", "/prompt?dry_run=true"])
+    async def test_the_warnings_of_a_conversion_stand_in_the_refusal(
+        self, gateway: Gateway, path: str
+    ) -> None:
+        body = {"prompt": {**canvas(), "links": []}}
+        found = refused(await gateway.ask(path, body), 422, "invalid_graph", "input is missing")
+        assert found["warnings"][0] == CONVERTED
+        assert "is linked to nothing that is in the file" in found["warnings"][1]
+
 
 class TestRefused:
     @pytest.mark.parametrize(
