@@ -22,6 +22,7 @@ _UPLOAD_FLAGS = ("image_upload", "audio_upload", "video_upload", "file_upload", 
 
 _CLOSEST = 5
 _LONG_LIST = 20
+_TITLE = 100
 #: A file of the cache that nobody named: a digest, which tells nobody what it is.
 _DIGEST = re.compile(r"(?=.*[A-Z])(?=.*[a-z])(?=.*[0-9])[\w-]{32}\.\w{1,16}", re.ASCII)
 _ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,15}://")
@@ -316,14 +317,22 @@ def refusal(problems: list[Problem], workflow: graph.Graph) -> errors.InvalidGra
         )
         entry["errors"].append(problem.as_error())
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    class_type = workflow[first.node_id]["class_type"]
-    where = f"Node {first.node_id[:100]} ({class_type[:100]})"
+    where = _called(first.node_id, workflow[first.node_id])
     return errors.InvalidGraph(
-        f"{where}: {first.message.rstrip('.')}: {first.details}{more}",
+        f"Node {where}: {first.message.rstrip('.')}: {first.details}{more}",
         hint=_hint(first),
         location=_location(first),
         node_errors=node_errors,
     )
+
+
+def _called(node_id: str, node: dict[str, Any]) -> str:
+    """Return a node's id, and its class; between them its title, where somebody gave it one."""
+    meta, kind = node.get("_meta"), node["class_type"]
+    title = meta.get("title") if isinstance(meta, dict) else None
+    is_own = isinstance(title, str) and title.strip() and title != kind
+    shown = f" {title[:_TITLE]!r}" if is_own else ""
+    return f"{node_id[:100]}{shown} ({kind[:100]})"
 
 
 def _hint(problem: Problem) -> str | None:

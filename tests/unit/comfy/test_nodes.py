@@ -148,6 +148,23 @@ def test_a_missing_input_is_told(catalog: nodes.Catalog) -> None:
 
 
 @pytest.mark.parametrize(
+    ("meta", "called"),
+    [
+        ({"title": "The end"}, "Node 2 'The end' (Sampler): "),
+        ({"title": "Sampler"}, "Node 2 (Sampler): "),
+        ({"title": " "}, "Node 2 (Sampler): "),
+        ({"title": 5}, "Node 2 (Sampler): "),
+        ("The end", "Node 2 (Sampler): "),
+    ],
+)
+def test_a_node_is_called_by_its_title(catalog: nodes.Catalog, meta: Any, called: str) -> None:
+    broken = workflow(sampler="eulr")
+    broken["2"]["_meta"] = meta
+    refusal = nodes.refusal(nodes.check(broken, catalog), broken)
+    assert refusal.message.startswith(called)
+
+
+@pytest.mark.parametrize(
     ("name", "is_known"),
     [
         ("sd15.safetensors", True),
