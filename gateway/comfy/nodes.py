@@ -330,8 +330,9 @@ def _called(node_id: str, node: dict[str, Any]) -> str:
     """Return a node's id, and its class; between them its title, where somebody gave it one."""
     meta, kind = node.get("_meta"), node["class_type"]
     title = meta.get("title") if isinstance(meta, dict) else None
-    is_own = isinstance(title, str) and title.strip() and title != kind
-    shown = f" {title[:_TITLE]!r}" if is_own else ""
+    shown = ""
+    if isinstance(title, str) and title.strip() and title != kind:
+        shown = f" {title[:_TITLE]!r}"
     return f"{node_id[:100]}{shown} ({kind[:100]})"
 
 
