@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 
 from gateway import graph
+from gateway.api import engine_hint
 from gateway.api.parts import Parts
 from gateway.comfy import nodes
 from gateway.jobs.job import ModelInput
@@ -97,7 +98,10 @@ async def check_graph(parts: Parts, workflow: graph.Graph) -> None:
             logger.debug("object_info was not refreshed", error=str(failure)[:200])
         problems = nodes.check(workflow, parts.catalog)
     if problems:
-        raise nodes.refusal(problems, workflow)
+        refusal = nodes.refusal(problems, workflow)
+        if problems[0].type == "invalid_prompt":
+            engine_hint.add(parts, refusal)
+        raise refusal
 
 
 async def _admit_media(

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 
 from gateway import errors, given, graph
-from gateway.api import asked, graph_json
+from gateway.api import asked, engine_hint, graph_json
 from gateway.api.parts import Parts
 from gateway.log import logger
 from gateway.schemas import Credential
@@ -88,7 +88,10 @@ async def _converted(parts: Parts, workflow: dict[str, Any]) -> Converted:
         return await _attempt(parts, workflow)
     except errors.NotConvertible as failure:
         unknown = _unknown_classes(parts, failure)
-        if not unknown or not await _are_there_now(parts, unknown):
+        if not unknown:
+            raise
+        if not await _are_there_now(parts, unknown):
+            engine_hint.add(parts, failure)
             raise
     return await _attempt(parts, workflow)
 

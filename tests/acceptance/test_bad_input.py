@@ -142,7 +142,7 @@ def wrong_type(graph: Graph) -> None:
     ("spoil", "kind", "node", "says"),
     [
         (unknown_class, "invalid_prompt", "1", ["EmptyImag does not exist", "EmptyImage"]),
-        (class_unlike_any, "invalid_prompt", "1", ["Install the custom node"]),
+        (class_unlike_any, "invalid_prompt", "1", ["Install the custom node", "set COMFY_HOME"]),
         (missing_input, "required_input_missing", "2", ["Node 2 (SaveImage)", "images"]),
         (missing_node, "bad_linked_input", "2", ["'9' is not in the workflow"]),
         (missing_output, "bad_linked_input", "2", ["has 1 outputs", "7 is not one"]),

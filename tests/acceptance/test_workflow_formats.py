@@ -372,7 +372,7 @@ class TestRefused:
         unknown = {"type": "FancySampler", "title": "Mine", "properties": {"cnr_id": "fancy-pack"}}
         for path in ("/prompt", "/convert"):
             answer = await gateway.ask(path, {"prompt": canvas(**unknown)})
-            found = refused(answer, 422, "not_convertible", "fancy-pack")
+            found = refused(answer, 422, "not_convertible", "fancy-pack", "the embedded engine")
             assert found["location"] == "prompt"
             (node,) = found["nodes"]
             assert (node["id"], node["title"], node["class_type"]) == ("1", "Mine", "FancySampler")
@@ -420,6 +420,7 @@ class TestDefinitions:
             await found.until_ready()
             answer = await found.ask("POST", "/convert", body)
             assert (answer.status, answer.body["code"]) == (422, "not_convertible")
+            assert "embedded engine" not in answer.body["hint"]
             (place.folder / "input" / "LateImage").touch()
 
             async def is_known() -> bool:
