@@ -15,13 +15,12 @@ from gateway.log import logger
 from gateway.schemas import Credential
 from gateway.storage import address, credentials
 from gateway.workflows import convert
-from gateway.workflows.convert import Converted
+from gateway.workflows.convert import CONVERTED, Converted
 from gateway.workflows.turns import in_turn
 
 #: What stands in place of a graph: a workflow in either format, a text, or the bytes of a file.
 Source = dict[str, Any] | str | bytes
 
-CONVERTED = "The workflow was converted from the format of the canvas."
 _LOCATION = "prompt"
 #: Classes that ComfyUI is asked about again; a file of more unknown ones is another's.
 _MOST_ASKED = 16

@@ -14,8 +14,9 @@ def check(workflow: WorkflowArgument, object_info: ObjectInfoOption = None) -> N
     from gateway.cli import check as checking
     from gateway.cli import conversion, screen, workflow_file
     from gateway.cli import object_info as definitions
+    from gateway.workflows.convert import CONVERTED
 
-    held = workflow_file.held(workflow)
+    held = asyncio.run(workflow_file.taken(workflow))
     if not held.is_canvas:
         # What is no graph at all is told without asking anybody.
         held.file()
@@ -25,9 +26,10 @@ def check(workflow: WorkflowArgument, object_info: ObjectInfoOption = None) -> N
     except conversion.Unconverted as failure:
         screen.show_lines([failure.message, *failure.nodes])
         raise typer.Exit(1) from None
-    screen.show_notes([conversion.CONVERTED, *file.notes] if held.is_canvas else [])
+    screen.show_notes([CONVERTED, *file.notes] if held.is_canvas else [])
     found = checking.problems(file, info)
     screen.show_lines([screen.told(problem) for problem in found])
     if found:
         raise typer.Exit(1)
-    screen.show_lines([f"{workflow}: {len(file.workflow)} nodes, nothing to change."])
+    count = "1 node" if len(file.workflow) == 1 else f"{len(file.workflow)} nodes"
+    screen.show_lines([f"{held.source}: {count}, nothing to change."])

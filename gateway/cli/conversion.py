@@ -17,8 +17,6 @@ from gateway.cli.workflow_file import Held, WorkflowFile
 if TYPE_CHECKING:
     from gateway.workflows.convert import Converted
 
-CONVERTED = "The workflow was converted from the format of the canvas."
-
 _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 _NO_ROUTE = (404, 405)
 
@@ -39,14 +37,21 @@ class Unconverted(CommandFailed):
 def graph_of(held: Held, definitions: Mapping[str, Any]) -> Converted:
     """Return the graph of a workflow of the canvas, by the definitions of `/object_info`.
 
-    Raises Unconverted, and InvalidRequest for what is no workflow.
+    Raises Unconverted, CommandFailed where no node runs, and InvalidRequest for what is no
+    workflow.
     """
     from gateway.workflows import convert
 
     try:
-        return convert.convert(held.content, definitions)
+        found = convert.convert(held.content, definitions)
     except errors.NotConvertible as failure:
         raise Unconverted(held.source, failure) from None
+    if not found.graph:
+        raise CommandFailed(
+            f"{held.source}: no node of it runs.",
+            hint="On the canvas, unmute what is to run; notes and reroutes run by nothing.",
+        )
+    return found
 
 
 def here(held: Held, definitions: Mapping[str, Any]) -> WorkflowFile:
@@ -77,6 +82,8 @@ def by_object_info(held: Held, source: str | None) -> WorkflowFile:
             f"says of its nodes. {failure.message}",
             hint=failure.hint,
         ) from None
+    from gateway.workflows.convert import CONVERTED
+
     file = here(held, definitions)
     return replace(file, notes=(CONVERTED, *file.notes))
 
@@ -88,6 +95,8 @@ async def by_gateway(client: Client, held: Held) -> WorkflowFile:
     """
     if not held.is_canvas:
         return held.file()
+    from gateway.workflows.convert import CONVERTED
+
     data = orjson.dumps({"prompt": held.content})
     try:
         found = await client.ask("POST", "/convert", data=data, headers=_JSON)

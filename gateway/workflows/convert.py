@@ -23,6 +23,9 @@ from gateway.workflows.canvas.promotion import Promotions
 from gateway.workflows.canvas.sending import Sending
 from gateway.workflows.canvas.text import Texts
 
+#: The first of the warnings, wherever a caller is told of a conversion.
+CONVERTED = "The workflow was converted from the format of the canvas."
+
 
 class Converted(NamedTuple):
     """A graph in API format, and what is worth knowing about how it came about."""
