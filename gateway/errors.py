@@ -31,7 +31,6 @@ GatewayError
 │   ├── TooManyPixels                   413 too_many_pixels
 │   ├── RangeNotSatisfiable             416 range_not_satisfiable
 │   ├── InvalidRequest                  422 invalid_request
-│   ├── UiWorkflow                      422 ui_workflow
 │   ├── NotConvertible                  422 not_convertible
 │   ├── UnknownModelFolder              422 unknown_model_folder
 │   ├── DestinationNotConfigured        422 destination_not_configured
@@ -303,13 +302,6 @@ class RangeNotSatisfiable(RequestRefused):
 class InvalidRequest(RequestRefused):
     """The request has the wrong shape."""
 
-    status = 422
-
-
-class UiWorkflow(RequestRefused):
-    """This is a workflow as the canvas saves it; send the API format (Workflow > Export (API))."""
-
-    code = "ui_workflow"
     status = 422
 
 

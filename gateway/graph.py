@@ -103,9 +103,7 @@ def is_ui_format(value: Any) -> bool:
 
 
 def check_shape(prompt: Any) -> Graph:
-    """Return the graph when it has the shape of one; raises UiWorkflow, InvalidRequest."""
-    if is_ui_format(prompt):
-        raise errors.UiWorkflow(location="prompt")
+    """Return the graph when it has the shape of one; raises InvalidRequest, InvalidGraph."""
     if not prompt:
         raise errors.InvalidRequest("prompt is empty: there is no node to run.", location="prompt")
     for node_id, node in prompt.items():

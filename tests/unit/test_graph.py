@@ -49,7 +49,7 @@ GRAPHS = st.dictionaries(
     [
         ({}, "invalid_request", "prompt"),
         (None, "invalid_request", "prompt"),
-        ({"nodes": [], "links": []}, "ui_workflow", "prompt"),
+        ({"nodes": [], "links": []}, "invalid_request", "prompt.nodes"),
         ({"1": "text"}, "invalid_request", "prompt.1"),
         ({"1": None}, "invalid_request", "prompt.1"),
         ({"1": {"inputs": {}}}, "invalid_graph", "prompt.1.class_type"),

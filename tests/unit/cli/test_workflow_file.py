@@ -45,7 +45,7 @@ class TestJson:
     def test_a_workflow_of_the_canvas(self, tmp_path: Path, whole: Any, fields: Any) -> None:
         found = held(put(tmp_path / "w.json", whole))
         assert (found.is_canvas, found.content, found.fields) == (True, CANVAS, fields)
-        with pytest.raises(errors.UiWorkflow):
+        with pytest.raises(errors.InvalidRequest):
             found.file()
 
     @pytest.mark.parametrize(
