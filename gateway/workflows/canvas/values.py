@@ -36,7 +36,8 @@ def misfit(saved: Saved, shape: NodeShape) -> str | None:
     widgets = shape.saved_widgets
     if len(given) == len(widgets):
         return None
-    count = f"{len(given)} saved for the {len(widgets)} widgets of its class"
+    many = "one widget" if len(widgets) == 1 else f"{len(widgets)} widgets"
+    count = f"{len(given)} saved for the {many} of its class"
     missing = widgets[len(given) :]
     unknown = [widget.name for widget in missing if not widget.has_default]
     # One new widget may have the first of its list. Were it several, it would be made up.
