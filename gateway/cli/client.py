@@ -12,6 +12,7 @@ import aiohttp
 import orjson
 
 from gateway.cli.failure import CommandFailed
+from gateway.cli.fetching import shown
 
 DEFAULT_URL = "http://127.0.0.1:3000"
 
@@ -136,17 +137,17 @@ class Client:
                 yield response
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise CommandFailed(
-                f"{self._url!r} is not an address.", hint=f"For example: --url {DEFAULT_URL}"
+                f"{shown(self._url)!r} is not an address.", hint=f"For example: --url {DEFAULT_URL}"
             ) from None
         except aiohttp.ClientConnectorError as failure:
             reason = failure.os_error.strerror or failure.os_error
             raise Unreached(
-                f"No gateway can be reached at {self._url} ({reason}).",
+                f"No gateway can be reached at {shown(self._url)} ({reason}).",
                 hint="Start one with `gateway serve`, or say with --url where it is.",
             ) from None
         except (aiohttp.ClientError, TimeoutError) as failure:
             raise Unreached(
-                f"The connection to {self._url} broke: {failure or 'no answer in time'}."
+                f"The connection to {shown(self._url)} broke: {failure or 'no answer in time'}."
             ) from None
 
     async def ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import orjson
 from gateway import errors
 from gateway.cli.client import Client, Refused, canvas_nodes
 from gateway.cli.failure import CommandFailed
+from gateway.cli.fetching import shown
 from gateway.cli.workflow_file import Held, WorkflowFile
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ async def by_gateway(client: Client, held: Held) -> WorkflowFile:
         if refused.status not in _NO_ROUTE:
             raise
         raise CommandFailed(
-            f"The gateway at {client.url} takes no workflow of the canvas.",
+            f"The gateway at {shown(client.url)} takes no workflow of the canvas.",
             hint="Convert it here: gateway convert FILE --object-info URL --out FOLDER",
         ) from None
     warnings = [said for said in found.get("warnings", ()) if said != CONVERTED]

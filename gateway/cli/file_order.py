@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from gateway import graph
@@ -18,21 +17,25 @@ from gateway.workflows.sampling import samplers
 Edits = dict[tuple[str, str], Any]
 
 
-async def of(client: Client, path: Path, flags: Flags) -> Order:
-    """Return the request that runs a file; raises CommandFailed for flags that have no place."""
-    file = await conversion.by_gateway(client, workflow_file.held(path))
+async def of(client: Client, source: str, flags: Flags) -> Order:
+    """Return the request that runs a file or what a URL holds.
+
+    Raises CommandFailed for flags that have no place.
+    """
+    held = await workflow_file.taken(source)
+    file = await conversion.by_gateway(client, held)
     fields = {**file.fields, **flags.fields}
     given, notes = file_edits.edits_of(file.workflow, flags.values)
     edits: Edits = {**settings_edits(file.workflow, flags.settings), **given}
     places = file_edits.image_places(file.workflow, flags.images, "--input-image")
-    for place, source in places.items():
-        edits[place] = await picture.content(source, flags.frame)
+    for place, image in places.items():
+        edits[place] = await picture.content(image, flags.frame)
     edits, fields = await _with_preset(client, file.workflow, edits, fields)
     edited = graph.with_inputs(file.workflow, edits)
     return Order(
         path="/prompt",
         body={**fields, "prompt": edited},
-        workflow=str(path),
+        workflow=held.source,
         input={
             **flags.settings,
             **{f"{node}.{name}": value for (node, name), value in given.items()},

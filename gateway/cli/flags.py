@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gateway import graph
 from gateway.cli.picture import Frame
 from gateway.workflows import seeds
 
@@ -17,12 +18,6 @@ _LORA = re.compile(
     rf"(?P<file>.+?)(?::(?P<strength>{_NUMBER})(?::(?P<clip>{_NUMBER}))?(?:@(?P<target>[^@:]+))?)?"
 )
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-#: How the names of files end that hold a workflow, and the names of workflows do not.
-_MEDIA = (
-    *(".png", ".apng", ".webp", ".jpg", ".jpeg", ".avif", ".svg", ".glb"),
-    *(".flac", ".mp3", ".m4a", ".opus", ".ogg", ".mp4", ".mov", ".webm", ".mkv"),
-)
-
 #: What a sampler is told -> the option that says it.
 OPTIONS = {
     "prompt": "--prompt",
@@ -80,15 +75,19 @@ def seed(text: str) -> int:
 
 
 def is_file(source: str) -> bool:
-    """Whether `--workflow` means a file: people/portrait may also be a name."""
-    if source.lower().endswith((".json", *_MEDIA)) or source.startswith(("/", "./", "../", "~")):
+    """Whether `--workflow` means a file or a URL: people/portrait may also be a name."""
+    if graph.is_url(source) or source.lower().endswith(".json") or is_media(Path(source)):
+        return True
+    if source.startswith(("/", "./", "../", "~")):
         return True
     return "/" in source and Path(source).is_file()
 
 
 def is_media(path: Path) -> bool:
     """Whether a file is called as pictures, sounds and films are."""
-    return path.suffix.lower() in _MEDIA
+    from gateway.workflows.files import sources
+
+    return sources.is_media(path.name)
 
 
 def file(source: str) -> Path:

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.cli import flags as flagging
 from gateway.cli import settings as setting
 from gateway.cli.failure import CommandFailed
 
 if TYPE_CHECKING:
     from gateway.workflows.catalog import Catalog, Entry
+    from gateway.workflows.convert import Converted
+    from gateway.workflows.files.assembly import Candidate
     from gateway.workflows.files.mistakes import Mistake
     from gateway.workflows.workflow import Workflow
+
+#: Makes a graph of a file in the format of the canvas.
+Converting = Callable[[Path], Awaitable["Converted"]]
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,15 @@ class Checked:
     mistakes: list[str]
     #: What could not be looked at, and what the conversion of a file warns of.
     notes: list[str]
+    #: How many could not.
+    unchecked: int = 0
+
+    @property
+    def told(self) -> str:
+        """What came of it, where there is no mistake."""
+        count = "1 workflow" if self.workflows == 1 else f"{self.workflows} workflows"
+        said = f"{count}, nothing to change" if self.workflows else "Nothing to change"
+        return f"{said}; {self.unchecked} not checked." if self.unchecked else f"{said}."
 
 
 async def check(paths: Sequence[Path], source: str | None = None) -> Checked:
@@ -37,7 +60,7 @@ async def check(paths: Sequence[Path], source: str | None = None) -> Checked:
     from gateway.cli import object_info
 
     definitions = await object_info.read(source) if source is not None else {}
-    count = 0
+    count = unchecked = 0
     mistakes: list[str] = []
     notes: list[str] = []
     for path in paths:
@@ -47,26 +70,37 @@ async def check(paths: Sequence[Path], source: str | None = None) -> Checked:
         async with _catalog(root, definitions, routes.is_taken) as catalog:
             name = None if path.is_dir() else _name(path, root)
             entries = [entry for entry in catalog.entries() if name in (None, entry.name)]
-            count += sum(not entry.waits for entry in entries)
+            waiting = sum(entry.waits for entry in entries)
+            count, unchecked = count + len(entries) - waiting, unchecked + waiting
             mistakes += _told(root, _mistakes(catalog, name))
             notes += _notes(entries)
-    return Checked(count, list(dict.fromkeys(mistakes)), list(dict.fromkeys(notes)))
+    return Checked(count, list(dict.fromkeys(mistakes)), list(dict.fromkeys(notes)), unchecked)
 
 
-async def workflow(path: Path) -> Workflow:
+async def workflow(path: Path, convert: Converting) -> Workflow | None:
     """Return the workflow of a file that has a manifest; raises CommandFailed.
 
-    Where it is in the format of the canvas, ComfyUI is asked for its node classes.
+    None where a picture has one beside it that is of another file. Where the graph is in the
+    format of the canvas, it is what `convert` makes of its file.
     """
-    from gateway.cli import object_info
-
     root = _root(path)
     name = _name(path, root)
     async with _catalog(root) as catalog:
-        if not any(entry.waits for entry in catalog.entries() if entry.name == name):
+        found = catalog.candidate(name)
+        if found is None or (flagging.is_media(path) and not _is_of(found, path, root)):
+            return None
+        if found.canvas is None or not found.waits:
             return _of(catalog, root, name)
-    async with _catalog(root, await object_info.read(None)) as catalog:
+    made = {found.canvas: await convert(root / found.canvas)}
+    async with _catalog(root, made=made) as catalog:
         return _of(catalog, root, name)
+
+
+def _is_of(found: Candidate, path: Path, root: Path) -> bool:
+    """Whether a manifest names the picture, or is so broken that it may."""
+    is_read = found.files != frozenset(found.source.files)
+    named = path.resolve().relative_to(root.resolve()).as_posix() in found.files
+    return named or not (is_read or found.source.graph)
 
 
 def _of(catalog: Catalog, root: Path, name: str) -> Workflow:
@@ -95,6 +129,7 @@ async def _catalog(
     root: Path,
     definitions: Mapping[str, Any] | None = None,
     is_taken: Callable[[str], bool] = lambda _: False,
+    made: Mapping[str, Converted] | None = None,
 ) -> AsyncIterator[Catalog]:
     from gateway import given, log
     from gateway.workflows.catalog import Catalog, Conversion
@@ -104,7 +139,7 @@ async def _catalog(
     log.configure("error", "console", log.stderr())
     async with Scripts.open() as scripts:
         deepest = setting.read().max_json_depth
-        reading = Conversion(lambda: definitions or {}, given.embedded_in, deepest)
+        reading = Conversion(lambda: definitions or {}, given.embedded_in, deepest, made=made or {})
         catalog = Catalog(root, scripts, is_taken, reading)
         await catalog.load()
         yield catalog

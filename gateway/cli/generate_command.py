@@ -41,7 +41,7 @@ def generate(  # noqa: PLR0913, PLR0917 - each is an option of the command
     workflow: Annotated[
         str | None,
         typer.Option(
-            "-w", "--workflow", metavar="NAME|FILE", help="As `workflows ls` has it, or a file."
+            "-w", "--workflow", metavar="NAME|FILE|URL", help="As `workflows ls` has it, or a file."
         ),
     ] = None,
     prompt: Annotated[
@@ -159,9 +159,8 @@ async def ordered(client: Client, source: str, flags: Flags) -> Order:
     from gateway.cli import file_order, named_order
 
     if flagging.is_file(source):
-        path = flagging.file(source)
-        found = await named_order.of_file(client, path, flags)
-        return found or await file_order.of(client, path, flags)
+        found = await named_order.of_file(client, source, flags)
+        return found or await file_order.of(client, source, flags)
     return await named_order.of(client, source, flags)
 
 

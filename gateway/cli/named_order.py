@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from gateway import errors, graph
 from gateway.cli import flags as flagging
-from gateway.cli import folder_check, parameters, picture, presets
+from gateway.cli import folder_check, parameters, picture, presets, workflow_file
 from gateway.cli.client import Client, parameters_hint
 from gateway.cli.failure import CommandFailed
 from gateway.cli.flags import Flags
@@ -17,6 +18,9 @@ from gateway.cli.order import Order
 from gateway.cli.parameters import Asked
 from gateway.workflows.sampling import samplers
 from gateway.workflows.sampling.presets import Preset
+
+if TYPE_CHECKING:
+    from gateway.workflows.convert import Converted
 
 
 async def of(client: Client, name: str, flags: Flags) -> Order:
@@ -40,20 +44,20 @@ def address(name: str) -> str:
     return f"/workflow/{quote(name)}"
 
 
-async def of_file(client: Client, path: Path, flags: Flags) -> Order | None:
+async def of_file(client: Client, source: str, flags: Flags) -> Order | None:
     """Return the request that runs a file with a manifest beside it; None when there is none.
 
-    The graph is built here, of the file as it is here: the gateway need not know it.
-    Raises CommandFailed, PresetRefused.
+    The graph is built here, of the file as it is here: the gateway need not know it, and is asked
+    only to convert it where need is. Raises CommandFailed, PresetRefused.
     """
-    if flagging.is_media(path):
-        # The manifest beside portrait.png is that of portrait.json.
-        return None
-    if not any(path.with_suffix(suffix).is_file() for suffix in (".yaml", ".yml")):
+    path = flagging.file(source)
+    if graph.is_url(source) or not _has_manifest(path):
         return None
     from gateway.workflows import build, json_schema
 
-    workflow = await folder_check.workflow(path)
+    workflow = await folder_check.workflow(path, partial(_converted, client))
+    if workflow is None:
+        return None
     if workflow.graph is None:
         raise CommandFailed(f"{path} holds no graph.")
     asked = parameters.of_schema(json_schema.schema(workflow))
@@ -72,8 +76,20 @@ async def of_file(client: Client, path: Path, flags: Flags) -> Order | None:
         workflow=str(path),
         input=echo,
         changes=built.changes,
-        notes=built.warnings,
+        notes=[*workflow.warnings, *built.warnings],
     )
+
+
+def _has_manifest(path: Path) -> bool:
+    return any(path.with_suffix(suffix).is_file() for suffix in (".yaml", ".yml"))
+
+
+async def _converted(client: Client, path: Path) -> Converted:
+    from gateway.cli import conversion
+    from gateway.workflows.convert import Converted
+
+    found = await conversion.by_gateway(client, await workflow_file.taken(str(path)))
+    return Converted(found.workflow, list(found.notes))
 
 
 def _fields(fields: dict[str, Any], built: graph.Graph, preset: Preset | None) -> dict[str, Any]:

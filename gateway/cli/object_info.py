@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from gateway import graph, loose_json
+from gateway import loose_json, written
 from gateway.cli import fetching
 from gateway.cli import settings as setting
 from gateway.cli.failure import CommandFailed
@@ -17,6 +17,13 @@ _HINT = (
     "--object-info takes what ComfyUI answers to GET /object_info, {class: {input, output, ..}}: "
     "its address, or a file that it was saved to, as by "
     "curl -s http://127.0.0.1:8188/object_info > object_info.json"
+)
+_NO_COMFYUI = (
+    "This is a gateway, and no ComfyUI: give the address of the ComfyUI behind it, as "
+    "http://127.0.0.1:8188, or a file that its /object_info was saved to."
+)
+_ANOTHER = (
+    "ComfyUI tells of its nodes at /object_info: give its address, or a file that it was saved to."
 )
 
 
@@ -35,12 +42,26 @@ async def read(source: str | None) -> dict[str, Any]:
 async def _asked(url: str) -> dict[str, Any]:
     try:
         raw = await fetching.fetched(url, _MOST_BYTES)
+    except fetching.Answered as failure:
+        raise CommandFailed(
+            f"ComfyUI cannot be asked for its nodes: {failure.message}",
+            hint=_NO_COMFYUI if _is_gateway(failure.body) else _ANOTHER,
+        ) from None
     except CommandFailed as failure:
         raise CommandFailed(
             f"ComfyUI cannot be asked for its nodes: {failure.message}",
             hint="Start it, or give --object-info a file that /object_info was saved to.",
         ) from None
-    return definitions(url, raw)
+    return definitions(fetching.shown(url), raw)
+
+
+def _is_gateway(body: bytes) -> bool:
+    """Whether an error answer is one of ours."""
+    try:
+        found = loose_json.parse(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"error", "code"} <= found.keys()
 
 
 def _address(url: str) -> str:
@@ -67,13 +88,14 @@ def _bytes(source: str) -> bytes:
 
 def definitions(source: str, raw: bytes) -> dict[str, Any]:
     """Return the classes out of JSON, bare or as {"object_info": them}; raises CommandFailed."""
+    from gateway import given
+
     try:
         # Custom nodes put NaN and Infinity into what they say of themselves.
-        found = loose_json.parse(raw)
-    except ValueError as failure:
-        raise CommandFailed(f"{source} is not JSON: {failure}.", hint=_HINT) from None
-    except RecursionError:
-        raise CommandFailed(f"{source} holds no node classes.", hint=_HINT) from None
+        found = written.parse(raw)
+    except written.NotJson as failure:
+        said = str(failure) if written.is_json(raw) else given.instead(raw[: written.HEAD_BYTES])
+        raise CommandFailed(f"{source} is not JSON: {said}.", hint=_HINT) from None
     if isinstance(found, dict) and not _is_definition(found.get("object_info")):
         found = found.get("object_info", found)
     if isinstance(found, dict) and any(map(_is_definition, found.values())):
@@ -87,10 +109,4 @@ def _is_definition(entry: Any) -> bool:
 
 def _instead(found: Any) -> str:
     """Return what it holds that is no mapping of node classes."""
-    if graph.is_ui_format(found) or (isinstance(found, dict) and _has_nodes(found)):
-        return "a workflow, and no node classes"
-    return "no node classes"
-
-
-def _has_nodes(found: dict[str, Any]) -> bool:
-    return any(isinstance(entry, dict) and "class_type" in entry for entry in found.values())
+    return "a workflow, and no node classes" if written.is_workflow(found) else "no node classes"

@@ -47,8 +47,8 @@ ObjectInfoOption = Annotated[
     ),
 ]
 WorkflowArgument = Annotated[
-    Path,
+    str,
     typer.Argument(
-        metavar="WORKFLOW", help='JSON in either format, {"prompt": it}, or a picture with one.'
+        metavar="FILE|URL", help='JSON in either format, {"prompt": it}, or a picture with one.'
     ),
 ]

@@ -67,7 +67,7 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option of the command
     _check(is_async=is_async, follow=follow, preview=preview)
     given = {"webhook_v2": webhook, "priority": priority}
     fields = {name: value for name, value in given.items() if value is not None}
-    held = workflow_file.held(workflow)
+    held = asyncio.run(workflow_file.taken(workflow))
     wanted = _Wanted(held, values or [], image or [], fields, folder, preview)
     run = _followed if follow else _sent if is_async else _awaited
     asyncio.run(run(Address(url, key), wanted))

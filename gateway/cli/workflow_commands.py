@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli import fetching
 from gateway.cli import flags as flagging
 from gateway.cli import workflows as asking
 from gateway.cli.client import DEFAULT_URL, Address, Client
@@ -80,8 +81,11 @@ def workflows_check(
     screen.show_lines(found.mistakes)
     if found.mistakes:
         raise typer.Exit(1)
-    count = "1 workflow" if found.workflows == 1 else f"{found.workflows} workflows"
-    screen.show_lines([f"{count}, nothing to change." if found.workflows else "Nothing to change."])
+    if found.unchecked and not found.workflows:
+        raise CommandFailed(
+            "Nothing was checked.", hint="Give --object-info: ComfyUI's address, or a file of it."
+        )
+    screen.show_lines([found.told])
 
 
 @workflows_app.command("new")
@@ -97,7 +101,7 @@ def workflows_new(
     from gateway.cli import conversion, screen, workflow_file
     from gateway.workflows import proposal_text
 
-    found = conversion.by_object_info(workflow_file.held(file), object_info)
+    found = conversion.by_object_info(asyncio.run(workflow_file.taken(file)), object_info)
     screen.show_notes(found.notes)
     text = proposal_text.manifest(found.workflow, _named(file, output))
     if output is None:
@@ -113,8 +117,11 @@ def workflows_new(
     screen.show_lines([str(output)])
 
 
-def _named(file: Path, output: Path | None) -> str | None:
+def _named(source: str, output: Path | None) -> str | None:
     """Return `workflow_file` of a manifest, where the workflow is not the file of its name."""
+    file = flagging.file(source)
+    if fetching.is_url(source):
+        return None
     if file.suffix != ".json" and not flagging.is_media(file):
         return None
     manifest = output or file.with_suffix(".yaml")

@@ -55,7 +55,7 @@ class Held:
     def file(self, workflow: Any = None, notes: Sequence[str] = ()) -> WorkflowFile:
         """Return it with its graph, or with that which it was converted to.
 
-        Raises UiWorkflow, InvalidRequest, InvalidGraph for what is no graph.
+        Raises InvalidRequest, InvalidGraph for what is no graph.
         """
         found = self.content if workflow is None else workflow
         return WorkflowFile(graph.check_shape(found), self.fields, tuple(notes))
@@ -63,6 +63,12 @@ class Held:
 
 async def taken(source: str) -> Held:
     """Return what a file or a URL holds; raises CommandFailed."""
+    if graph.is_url(source) and not fetching.is_url(source):
+        raise CommandFailed(
+            f"{fetching.shown(source)} cannot be fetched from here.",
+            hint="Give a file, or an http URL. Requests to the gateway may name others: "
+            '{"prompt": URL}.',
+        )
     if not fetching.is_url(source):
         return await asyncio.to_thread(held, _path(source))
     return held_of(fetching.shown(source), await fetching.fetched(source, _MOST_BYTES))

@@ -104,6 +104,10 @@ class Catalog:
             )
         return entry.workflow
 
+    def candidate(self, name: str) -> Candidate | None:
+        """Return what the files of a name amount to as they are now, be it in service or not."""
+        return self._snapshot.candidates.get(name)
+
     def by_route(self, path: str) -> Workflow | None:
         """Return the workflow whose manifest names this address as its route; raises NotReady."""
         name = self._service.routes.get(path)

@@ -233,6 +233,22 @@ class TestFile:
         refused = await generate(gateway, "-w", workflow, "--cfg", "3")
         assert refused.err.startswith("error: The workflow has no parameter for --cfg.")
 
+    async def test_the_gateway_converts_the_file_of_a_manifest(
+        self, gateway: RunningGateway, tmp_path: Path
+    ) -> None:
+        manifest = "parameters:\n  side: {type: integer, bind: 1.inputs.width}\n"
+        (tmp_path / "d.png").write_bytes(png({"workflow": json.dumps(canvas())}))
+        flags = ("-w", str(tmp_path / "d.png"), "--set", "side=40", "--dry-run")
+        (tmp_path / "d.yaml").write_text(manifest)
+        refused = await generate(gateway, *flags)
+        assert (refused.status, "--set" in refused.err) == (1, True)
+        for file, named in (("d.png", "workflow_file: d.png\n"), ("d.json", "")):
+            written(tmp_path / "d.json", canvas())
+            (tmp_path / "d.yaml").write_text(named + manifest)
+            found = await told(gateway, "-w", str(tmp_path / file), *flags[2:])
+            assert found["prompt"]["1"]["inputs"]["width"] == 40
+            assert "was converted from the format of the canvas" in found["warnings"][0]
+
     @pytest.mark.parametrize(
         ("graph", "flags", "says"),
         [

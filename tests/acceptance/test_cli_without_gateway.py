@@ -119,10 +119,10 @@ class TestCheck:
         ("content", "told"),
         [
             ("{", "is not JSON"),
-            ("[]", "holds no workflow"),
+            ("[]", "it is no object"),
             ("{}", "prompt is empty"),
-            ('{"nodes": [], "links": []}', "prompt is empty"),
-            ('{"prompt": {"nodes": [], "links": []}}', "prompt is empty"),
+            ('{"nodes": [], "links": []}', "no node of it runs"),
+            ('{"prompt": {"nodes": [], "links": []}}', "no node of it runs"),
             ('{"1": []}', "prompt.1 is not a node"),
             ('{"1": {"inputs": {}}}', "has no class_type"),
         ],

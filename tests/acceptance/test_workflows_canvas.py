@@ -111,7 +111,7 @@ def test_the_check_of_a_folder(tmp_path: Path) -> None:
         return ended.returncode, ended.stdout, ended.stderr
 
     status, told, notes = checked()
-    assert (status, told) == (0, "1 workflow, nothing to change.\n")
+    assert (status, told) == (0, "1 workflow, nothing to change; 1 not checked.\n")
     assert "not checked: square, in the format of the canvas" in notes
 
     info.write_text(json.dumps(OBJECT_INFO))

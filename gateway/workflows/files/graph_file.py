@@ -141,7 +141,8 @@ def _unknown(text: _Text, failure: errors.NotConvertible) -> Iterator[Mistake]:
             said += f"; it comes from {origin}"
         yield Mistake(text.file, *places.get(_outermost(node), (1, 1)), said)
     if len(nodes) > _MOST or not nodes:
-        more = f"{len(nodes) - _MOST} more nodes cannot be converted"
+        left = len(nodes) - _MOST
+        more = f"{left} more node{'' if left == 1 else 's'} cannot be converted"
         yield Mistake(text.file, 1, 1, more if nodes else failure.message)
 
 

@@ -16,7 +16,7 @@ _YAML = (".yaml", ".yml")
 #: What ComfyUI saves its workflows in; no workflow of its own, unless a manifest names it.
 MEDIA = (
     *(".png", ".apng", ".webp", ".jpg", ".jpeg", ".avif", ".svg", ".glb"),
-    *(".flac", ".mp3", ".opus", ".ogg", ".mp4", ".mov", ".webm", ".mkv"),
+    *(".flac", ".mp3", ".m4a", ".opus", ".ogg", ".mp4", ".mov", ".webm", ".mkv"),
 )
 _NAME = re.compile(r"(?:[^\W_][\w .()+,@=-]{0,99}/)*[^\W_][\w .()+,@=-]{0,99}")
 

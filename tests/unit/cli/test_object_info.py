@@ -34,9 +34,9 @@ class TestDefinitions:
     @pytest.mark.parametrize(
         ("raw", "told"),
         [
-            (b"", "is not JSON"),
-            (b"<html>", "is not JSON"),
-            (b"[" * 100_000, "no node classes"),
+            (b"", "is not JSON: it is empty"),
+            (b"<html>", r"is not JSON: it is a web page \(HTML\)"),
+            (b"[" * 100_000, "nests too deep"),
             (b"[]", "no node classes"),
             (b"{}", "no node classes"),
             (b'{"A": 1}', "no node classes"),
