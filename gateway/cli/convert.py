@@ -17,8 +17,6 @@ from gateway.cli.failure import CommandFailed
 from gateway.cli.workflow_file import Held
 
 AS_IT_IS = "It is in API format already: its graph is written as it is."
-NOTHING_RUNS = "No node of it runs: its graph is empty."
-_MOST_BYTES = 100 << 20
 _UNNAMED = "workflow.json"
 
 #: Returns the mapping of `/object_info`; raises CommandFailed.
@@ -43,13 +41,13 @@ class Folder:
             raise CommandFailed(f"--out {path}: {failure.strerror}.") from None
         return cls(path, {found for source in sources if (found := _identity(Path(source)))})
 
-    def place(self, held: Held) -> Path:
+    def place(self, source: str, held: Held) -> Path:
         """Return where the graph of a file goes; raises CommandFailed where it may not."""
-        name = _name(held)
+        name = _name(source, held)
         target = self.path / name
         if name in self._taken:
             raise CommandFailed(
-                f"{target} is where the graph of {self._taken[name]} goes.",
+                f"The graphs of {self._taken[name]} and of {held.source} would both be {target}.",
                 hint="Give files of one name an --out of their own.",
             )
         if _identity(target) in self._read:
@@ -68,12 +66,12 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _name(held: Held) -> str:
-    if fetching.is_url(held.source):
-        name = PurePosixPath(unquote(urlsplit(held.source).path)).name
+def _name(source: str, held: Held) -> str:
+    if fetching.is_url(source):
+        name = PurePosixPath(unquote(urlsplit(source).path)).name
         name = name if name not in ("", "..") and name.isprintable() else _UNNAMED
     else:
-        name = Path(held.source).name
+        name = Path(source).name
     return PurePosixPath(name).with_suffix(".json").name if held.is_embedded else name
 
 
@@ -82,21 +80,14 @@ def converted(source: str, folder: Folder, definitions: Definitions) -> tuple[Pa
 
     Raises CommandFailed, and what graphs are refused with.
     """
-    held = _held(source)
-    target = folder.place(held)
+    held = asyncio.run(workflow_file.taken(source))
+    target = folder.place(source, held)
     if held.is_canvas:
         workflow, warnings = conversion.graph_of(held, definitions())
-        warnings = warnings if workflow else [*warnings, NOTHING_RUNS]
     else:
         workflow, warnings = held.file().workflow, [] if held.is_embedded else [AS_IT_IS]
     saving.write_whole(target, graph_text(workflow))
     return target, warnings
-
-
-def _held(source: str) -> Held:
-    if not fetching.is_url(source):
-        return workflow_file.held(Path(source))
-    return workflow_file.held_of(source, asyncio.run(fetching.fetched(source, _MOST_BYTES)))
 
 
 def graph_text(workflow: graph.Graph) -> bytes:

@@ -61,13 +61,15 @@ class _Definitions:
 def _converted(source: str, folder: Any, definitions: _Definitions) -> bool:
     """Convert a file and say what came of it; return whether it was written."""
     from gateway.cli import convert as converting
+    from gateway.cli import fetching
 
+    shown = fetching.shown(source)
     try:
         written, warnings = converting.converted(source, folder, definitions.known)
     except (CommandFailed, errors.GatewayError) as failure:
-        _say(sys.stderr, [f"error: {line}" for line in _told(source, failure)])
+        _say(sys.stderr, [f"error: {line}" for line in _told(shown, failure)])
         return False
-    _say(sys.stderr, [f"{source}: {warning}" for warning in warnings])
+    _say(sys.stderr, [f"{shown}: {warning}" for warning in warnings])
     _say(sys.stdout, [str(written)])
     return True
 

@@ -162,7 +162,9 @@ class TestConvert:
         ]
         ended = convert(first, *others, first)
         assert (ended.status, len(ended.out.splitlines())) == (1, 1)
-        assert ended.err.count(f"is where the graph of {first} goes") == 3
+        target = tmp_path / "a" / "out" / "w.json"
+        for other in (*others, first):
+            assert f"The graphs of {first} and of {other} would both be {target}." in ended.err
         assert bare(tmp_path / "a" / "out" / "w.json") == GRAPH
 
     def test_no_input_is_written_over(self, command: Command, tmp_path: Path, info: Path) -> None:
@@ -179,8 +181,8 @@ class TestConvert:
     ) -> None:
         file = put(tmp_path / "w.json", {"nodes": none_runs, "links": []})
         ended = convert(file)
-        assert (ended.status, f"{file}: No node of it runs" in ended.err) == (0, True)
-        assert bare(tmp_path / "a" / "out" / "w.json") == {}
+        assert (ended.status, f"error: {file}: no node of it runs." in ended.err) == (1, True)
+        assert list((tmp_path / "a" / "out").iterdir()) == []
 
     @pytest.mark.parametrize(
         ("given", "told"),
@@ -220,13 +222,39 @@ class TestUrls:
         host.on("/object_info", says("HTTP/1.1 200 OK", orjson.dumps(OBJECT_INFO)))
         host.on("/a/my%20w.json", says("HTTP/1.1 200 OK", orjson.dumps(canvas())))
         host.on("/gone.json", says("HTTP/1.1 404 Not Found"))
+        host.on("/login", says("HTTP/1.1 200 OK", b"<!DOCTYPE html><html>"))
+        secret = host.url("/gone.json?token=hidden").replace("//", "//me:hidden@")
         ended = await asyncio.to_thread(
             command,
-            *("convert", host.url("/a/my%20w.json"), host.url("/gone.json")),
+            *("convert", host.url("/a/my%20w.json"), secret, host.url("/login")),
             *("--object-info", host.url(""), "--out", str(tmp_path / "out")),
         )
-        assert (ended.status, "/gone.json answered 404" in ended.err) == (1, True)
+        assert (ended.status, "/gone.json?token=*** answered 404" in ended.err) == (1, True)
+        assert "hidden" not in ended.err
+        assert (
+            "/login is neither JSON nor of a type that holds a workflow: it is a web" in ended.err
+        )
         assert bare(tmp_path / "out" / "my w.json") == GRAPH
+        for words in (("check",), ("workflows", "new")):
+            given = (*words, host.url("/a/my%20w.json"), "--object-info", host.url(""))
+            assert (await asyncio.to_thread(command, *given)).status == 0
+
+    @pytest.mark.parametrize("words", [("check",), ("workflows", "new"), ("submit",)])
+    def test_of_storages_they_are_not_fetched(self, command: Command, words: Any) -> None:
+        ended = command(*words, "s3://bucket/w.json")
+        assert (ended.status, "s3://bucket/w.json cannot be fetched from here" in ended.err) == (
+            1,
+            True,
+        )
+
+    async def test_a_gateway_is_no_comfyui(
+        self, host: Host, command: Command, tmp_path: Path
+    ) -> None:
+        body = b'{"error": "There is nothing here.", "code": "not_found"}'
+        host.on("/object_info", says("HTTP/1.1 404 Not Found", body))
+        file = put(tmp_path / "w.json", canvas())
+        ended = await asyncio.to_thread(command, "check", file, "--object-info", host.url(""))
+        assert (ended.status, "This is a gateway, and no ComfyUI" in ended.err) == (1, True)
 
 
 class TestCheck:
@@ -249,6 +277,18 @@ class TestCheck:
     def test_what_cannot_be_converted(self, command: Command, tmp_path: Path, info: Path) -> None:
         ended = command("check", put(tmp_path / "w.json", UNKNOWN), "--object-info", info)
         assert (ended.status, TOLD in ended.out, ended.err) == (1, True, "")
+
+
+class TestFolder:
+    def test_what_was_not_checked_is_no_pass(
+        self, command: Command, tmp_path: Path, info: Path
+    ) -> None:
+        file = put(tmp_path / "w.json", canvas())
+        ended = command("workflows", "check", file)
+        assert (ended.status, ended.out) == (1, "")
+        assert "error: Nothing was checked." in ended.err
+        ended = command("workflows", "check", file, "--object-info", info)
+        assert (ended.status, ended.out) == (0, "1 workflow, nothing to change.\n")
 
 
 class TestNew:
