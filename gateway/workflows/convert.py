@@ -50,9 +50,8 @@ def convert(
     """
     problems = Problems()
     read = document.read(ui)
-    if frames.is_too_large(read):
-        raise _too_large()
     try:
+        frames.check(read)
         sheets = levels(read, object_info)
         # A choice of words is no secret, so any chance will do.
         chance = chance or Random()  # noqa: S311
@@ -61,8 +60,12 @@ def convert(
         message = "its subgraph contains itself"
         problems.refuse(endless.node, endless.node.id, message, UNTANGLE)
         made = {}
-    except (frames.TooLarge, Spent):
-        raise _too_large() from None
+    except frames.TooLarge as large:
+        raise _too_large(str(large)) from None
+    except Spent:
+        raise _too_large(
+            "links, values or texts that take longer than those of any other"
+        ) from None
     problems.check()
     return Converted(made, problems.warnings)
 
@@ -71,7 +74,7 @@ def _made(
     read: Document, sheets: Mapping[str, Level], now: datetime, chance: Random, problems: Problems
 ) -> graph.Graph:
     budget = Budget()
-    promotions = Promotions(sheets)
+    promotions = Promotions(sheets, budget)
     promotions.promote()
     found = [(frame, node) for frame, node in frames.flattened(sheets) if node.runs]
     nodes = [node for level in sheets.values() for node in level.nodes.values()]
@@ -79,7 +82,12 @@ def _made(
     for level in sheets.values():
         primitives.apply(level, texts)
     promotions.hand_down()
-    sent = {frame.name(node) for frame, node in found}
+    sent: set[str] = set()
+    for frame, node in found:
+        name = frame.name(node)
+        if name in sent:
+            problems.refuse(node, name, "another node has this id too, in a subgraph or beside it")
+        sent.add(name)
     judge = Judge(is_noted="ue_links" in read.extra)
     sending = Sending(sent, texts, judge, problems, budget)
     made = {frame.name(node): sending.node(frame, node) for frame, node in found}
@@ -88,11 +96,9 @@ def _made(
     return made
 
 
-def _too_large() -> errors.NotConvertible:
+def _too_large(what: str) -> errors.NotConvertible:
     return errors.NotConvertible(
-        f"With its subgraphs, the workflow has more than {frames.MOST_NODES} nodes, or more than "
-        f"{frames.MOST_SLOTS} inputs, or lies deeper in itself than {frames.DEEPEST} levels, or "
-        "its links and texts take longer to follow than those of any workflow.",
-        hint="Send a smaller workflow, or subgraphs that contain others less often.",
+        f"With its subgraphs and group nodes taken apart, the workflow has {what}.",
+        hint="Send a smaller workflow, or one whose subgraphs contain others less often.",
         location="prompt",
     )

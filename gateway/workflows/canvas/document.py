@@ -178,7 +178,7 @@ def _links(found: Iterable[Any]) -> Iterator[tuple[str, Link]]:
 def _ports(found: Any) -> Iterator[Port]:
     for port in map(mapping, found if isinstance(found, list) else ()):
         links = port.get("linkIds")
-        ids = tuple(str(link) for link in links) if isinstance(links, list) else ()
+        ids = tuple(dict.fromkeys(map(str, links))) if isinstance(links, list) else ()
         yield Port(str(port.get("name")), kind_of(port), ids)
 
 

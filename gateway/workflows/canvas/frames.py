@@ -16,7 +16,7 @@ DEEPEST = 200
 
 
 class TooLarge(Exception):
-    """The subgraphs of a workflow amount to more than can be sent."""
+    """A workflow amounts to more than can be sent; the argument says of what."""
 
 
 class Endless(Exception):
@@ -53,15 +53,25 @@ class Frame:
         return f"{self.prefix}{node.id}"
 
 
-def is_too_large(document: Document) -> bool:
-    """Whether a file is larger than can be sent before its subgraphs are looked into."""
+def check(document: Document) -> None:
+    """Raise TooLarge when a file is that before its subgraphs are looked into."""
     slots = {name: len(sheet.inputs) for name, sheet in document.subgraphs.items()}
     found = [
         slots.get(node.type, 0)
         for sheet in (document.root, *document.subgraphs.values())
         for node in sheet.nodes.values()
     ]
-    return len(found) > MOST_NODES or sum(found) > MOST_SLOTS // 4
+    # Inputs of nodes that stand for subgraphs take more room than others.
+    _check(len(found), sum(found) * 4)
+
+
+def _check(nodes: int, slots: int, depth: int = 0) -> None:
+    if nodes > MOST_NODES:
+        raise TooLarge(f"more than {MOST_NODES} nodes")
+    if slots > MOST_SLOTS:
+        raise TooLarge(f"more than {MOST_SLOTS} inputs")
+    if depth > DEEPEST:
+        raise TooLarge(f"subgraphs more than {DEEPEST} deep in each other")
 
 
 def flattened(levels: Mapping[str, Level]) -> list[tuple[Frame, Node]]:
@@ -81,8 +91,7 @@ def flattened(levels: Mapping[str, Level]) -> list[tuple[Frame, Node]]:
             continue
         count += 1
         slots += len(node.slots) + len(node.widgets)
-        if count > MOST_NODES or slots > MOST_SLOTS or len(waiting) > DEEPEST:
-            raise TooLarge
+        _check(count, slots, len(waiting))
         if node.sheet is None:
             found.append((frame, node))
             continue

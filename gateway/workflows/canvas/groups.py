@@ -117,10 +117,6 @@ class Opening:
         if not isinstance(group, Group):
             self.nodes[node.id] = node
             return
-        if not self.groups.may_open(group):
-            node.problem = "the group nodes amount to more than can be sent"
-            self.nodes[node.id] = node
-            return
         inner = [self._within(node, saved) for saved in group.nodes]
         # Without all the classes within nobody knows what the values are for; those are told of.
         if not any(one.kind == "unknown" for one in inner) and node.saved and node.shape:

@@ -23,6 +23,10 @@ def levels(document: Document, object_info: Mapping[str, Any]) -> dict[str, Leve
     return {sheet_id: reader.level(sheet) for sheet_id, sheet in sheets.items()}
 
 
+class _Refused(Exception):
+    """A node cannot be read; the argument says why."""
+
+
 class _Reader:
     """Reads nodes, each by what its class is."""
 
@@ -46,17 +50,24 @@ class _Reader:
             return nodes.of_subgraph(saved, sheet)
         if saved.type in nodes.VIRTUAL:
             return nodes.as_saved(saved, "virtual")
-        group = self._groups.find(saved.type)
-        if isinstance(group, str):
-            return replace(nodes.as_saved(saved, "unknown"), problem=group)
-        found = self._class(saved.type) if group is None else group.node_class
-        if found is None:
-            return nodes.as_saved(saved, "unknown")
         try:
+            found = self._class_of(saved)
+            if found is None:
+                return nodes.as_saved(saved, "unknown")
             return nodes.of_class(saved, self._shape(found, saved))
-        except shapes.Overgrown:
-            problem = f"its class amounts to more than {shapes.MOST_INPUTS} inputs"
-            return replace(nodes.as_saved(saved, "unknown"), problem=problem)
+        except (_Refused, shapes.Overgrown) as refused:
+            return replace(nodes.as_saved(saved, "unknown"), problem=str(refused))
+
+    def _class_of(self, saved: SavedNode) -> NodeClass | None:
+        """Return the class of a node, or that which its group node amounts to; raises _Refused."""
+        group = self._groups.find(saved.type)
+        if group is None:
+            return self._class(saved.type)
+        if isinstance(group, str):
+            raise _Refused(group)
+        if not self._groups.may_open(group):
+            raise _Refused("the group nodes amount to more than can be sent")
+        return group.node_class
 
     def _shape(self, found: NodeClass, saved: SavedNode) -> NodeShape:
         if shapes.depends(found, saved):

@@ -15,6 +15,7 @@ from gateway.workflows.canvas.text import Texts
 
 _REPLACES = "Run widget replace on values"
 _NUMBERS = ("INT", "FLOAT")
+_LARGEST = 2**53
 
 
 def apply(level: Level, texts: Texts) -> None:
@@ -77,6 +78,9 @@ def _stepped(value: Any, shape: WidgetClass) -> Any:
     number = _number(value)
     if number is None or shape.type not in _NUMBERS:
         return values.held(shape, value)
+    if abs(number) >= _LARGEST:
+        # What is so large has no digits that could be rounded.
+        return number
     step = _limit(shape, "step", 1 if shape.type == "INT" else 0.5) or 1
     if shape.type == "FLOAT":
         return _rounded(number, step, shape)

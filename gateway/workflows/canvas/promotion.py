@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from gateway.workflows.canvas.budget import Budget
 from gateway.workflows.canvas.document import INPUTS, Sheet
 from gateway.workflows.canvas.frames import Level
 from gateway.workflows.canvas.nodes import Node, Widget
@@ -25,8 +26,9 @@ class _Shown:
 class Promotions:
     """What the subgraphs of a file show of their inner nodes."""
 
-    def __init__(self, levels: Mapping[str, Level]) -> None:
+    def __init__(self, levels: Mapping[str, Level], budget: Budget) -> None:
         self._levels = levels
+        self._budget = budget
         self._inner_first = _inner_first(levels)
         self._shown: dict[str, list[_Shown]] = {}
 
@@ -39,12 +41,15 @@ class Promotions:
     def hand_down(self) -> None:
         """Write the values of such widgets into the inner nodes, as the frontend does to send them.
 
+        Raises Spent.
+
         What counts is still the value of each node that stands for the subgraph; this is for
         inputs that are linked to something that gives nothing.
         """
         for sheet_id in reversed(self._inner_first):
             for node, shown in self._nodes(sheet_id):
                 for one in shown:
+                    self._budget.spend(len(one.widgets))
                     if (own := node.widget(one.name)) is not None:
                         for inner in one.widgets:
                             inner.value = own.value

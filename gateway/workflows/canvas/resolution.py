@@ -58,10 +58,10 @@ class _Place:
     @property
     def key(self) -> _Key:
         wanted = self.wanted if self.is_fork else None
-        return (self.frame.prefix, self.node.id, self.slot, self.is_output, wanted)
+        return (self.frame, self.node.id, self.slot, self.is_output, wanted)
 
 
-_Key = tuple[str, str, int, bool, str | None]
+_Key = tuple[Frame, str, int, bool, str | None]
 _End = Wire | Value | Circle | None
 #: What a node without a wire stands for: another node's input, in some frame.
 Wireless = Callable[[Frame, Node], tuple[Frame, Node] | None]

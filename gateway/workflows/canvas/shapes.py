@@ -89,7 +89,7 @@ class NodeShape:
 
 
 class Overgrown(Exception):
-    """A class amounts to more inputs than any has."""
+    """A class amounts to more inputs than any has; the argument says so."""
 
 
 def shape(found: NodeClass, saved: SavedNode) -> NodeShape:
@@ -136,7 +136,7 @@ class _Drawing:
         """Add an input, and those that it brings."""
         self._count += 1
         if self._count > MOST_INPUTS:
-            raise Overgrown
+            raise Overgrown(f"its class amounts to more than {MOST_INPUTS} inputs")
         if depth < _DEEPEST and found.type == _GROWING:
             for one in _grown(found, self._saved):
                 self.add(one, depth + 1)

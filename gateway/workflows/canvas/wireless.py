@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from gateway.workflows.canvas.frames import Frame, Level
 from gateway.workflows.canvas.nodes import GETTERS, SETTERS, Node
 
@@ -38,9 +41,8 @@ class Setters:
 
 
 def _name(node: Node) -> str | None:
-    values = node.saved.values if node.saved else None
-    if isinstance(values, list):
-        return str(values[0]) if values else None
-    if values:
-        return str(next(iter(values.values())))
-    return None
+    values: Any = node.saved.values if node.saved else None
+    if isinstance(values, Mapping):
+        values = [*values.values()][:1]
+    found = values[0] if values else None
+    return str(found) if isinstance(found, str | int | float) else None
