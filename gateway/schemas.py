@@ -27,6 +27,9 @@ JOB_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._:-]{1,128}")
 #: Fields that name where the outputs are uploaded to; a request has one of them at most.
 UPLOADS = ("s3", "gcs", "azure_blob_upload", "hf_upload", "http_upload")
 
+#: What JSON may hold in place of an object, as sentences name it.
+_KINDS = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "a boolean"}
+
 #: Seconds that a presigned link may live at most: what S3's signature allows, a week.
 PRESIGN_S = 604800
 
@@ -284,7 +287,8 @@ class JobRequest(BaseModel):
 def _workflow(value: Any) -> Any:
     if not isinstance(value, dict | str):
         raise ValueError(  # noqa: TRY004 - the only kind that pydantic words as it is
-            "a workflow is an object, or a string that stands for a file: a URL, or base64"
+            "a workflow is an object, or a string that stands for a file: a URL, or base64; "
+            f"this is {_KINDS.get(type(value), 'null')}"
         )
     return value
 
@@ -352,7 +356,7 @@ def parse(kind: type[_Kind], body: Any, *, strict: bool) -> tuple[_Kind, list[st
     Raises InvalidRequest that tells every wrong field at once.
     """
     if not isinstance(body, dict):
-        given = "null" if body is None else type(body).__name__
+        given = "null" if body is None else _KINDS.get(type(body), type(body).__name__)
         own = kind.model_fields.keys() - JobRequest.model_fields.keys()
         fields = ", ".join(f'"{name}": ...' for name in sorted(own))
         raise errors.InvalidRequest(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -165,7 +166,7 @@ def asked(
 
 def _parsed(raw: bytes, example: str, most: int) -> Any:
     try:
-        body = orjson.loads(raw)
+        body = orjson.loads(_in_utf8(raw))
     except orjson.JSONDecodeError as failure:
         raise errors.InvalidJson(
             f"The body is not JSON: {str(failure)[:200]}.",
@@ -173,6 +174,16 @@ def _parsed(raw: bytes, example: str, most: int) -> Any:
         ) from None
     check_depth(body, most)
     return body
+
+
+def _in_utf8(raw: bytes) -> bytes:
+    """Return JSON as programs on Windows write it, UTF-16 or marked, without its mark."""
+    if json.detect_encoding(raw) == "utf-8" or not written.is_json(raw):
+        return raw
+    try:
+        return written.text_of(raw).lstrip("\ufeff").encode()
+    except (written.NotJson, UnicodeEncodeError):
+        return raw
 
 
 def check_depth(body: Any, most: int, name: str = "The body") -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from gateway import clock, errors, given, graph
-from gateway.api import asked, forms
+from gateway import clock, errors, given, written
+from gateway.api import asked, forms, no_json
 from gateway.api.asked import Received
 from gateway.api.converting import Source
 from gateway.api.parts import PARTS
@@ -21,6 +21,7 @@ from gateway.schemas import JobRequest
 
 FIELD = "prompt"
 _FAMILIES = ("image", "audio", "video")
+_EXAMPLE = 'It is the whole body, or stands at its field: {"prompt": {...}}.'
 
 
 @dataclass(frozen=True)
@@ -41,23 +42,55 @@ async def receive(request: web.Request) -> Sent:
     if request.content_type == forms.MULTIPART:
         return await _of_form(request, received_at)
     raw = await asked.read(request)
+    no_json.check_whole(raw)
     if _is_file(request, raw):
         body = {FIELD: ""}
         told = [await asyncio.to_thread(_digest, raw)]
         received = await asked.received(request, body, told, "", received_at, is_large=False)
         return Sent(received, raw)
-    received = await asked.of_json(request, raw, received_at)
-    if _is_workflow(received.body):
-        received = dataclasses.replace(received, body={FIELD: received.body})
-    return Sent(received)
+    received = await _of_json(request, raw, received_at)
+    return Sent(dataclasses.replace(received, body=_about(received.body)))
 
 
-def _is_workflow(body: Any) -> bool:
-    """Whether a body is the workflow itself, and no request about one."""
+async def _of_json(request: web.Request, raw: bytes, received_at: float) -> Received:
+    try:
+        return await asked.of_json(request, raw, received_at)
+    except errors.InvalidJson as failure:
+        most = request.app[PARTS].settings.max_json_depth
+        found = await asyncio.to_thread(_loosely, raw, most)
+        if found is None:
+            no_json.explain(failure, raw)
+            raise
+    return await asked.received(request, found, found, "", received_at)
+
+
+def _loosely(raw: bytes, most: int) -> dict[str, Any] | None:
+    """Return a workflow that is the whole body, and JSON as custom nodes write it: with NaN."""
+    if not written.is_json(raw):
+        return None
+    try:
+        found = written.parse(raw)
+    except written.NotJson:
+        return None
+    is_bare = isinstance(found, dict) and FIELD not in found and written.is_workflow(found)
+    return found if is_bare and not written.is_deeper(found, most) else None
+
+
+def _about(body: Any) -> Any:
+    """Return a request, where a body is the workflow itself; raises InvalidRequest."""
     if not isinstance(body, dict) or not body or FIELD in body:
-        return False
-    return graph.is_ui_format(body) or all(
-        isinstance(node, dict) and isinstance(node.get("class_type"), str) for node in body.values()
+        return body
+    found = written.unwrapped(body)
+    if written.is_workflow(found.workflow):
+        # What stands beside it is of the request, where the workflow does not stand alone.
+        others = {} if found.key is None else {k: v for k, v in body.items() if k != found.key}
+        return {**others, FIELD: found.workflow}
+    if body.keys() & JobRequest.model_fields.keys():
+        return body
+    raise errors.InvalidRequest(
+        f"The body is no workflow, and has none at {FIELD}: {', '.join(list(body)[:3])[:100]}.",
+        hint=f"A workflow is an object: of nodes by id, or with `nodes` and `links`. {_EXAMPLE}",
+        location=FIELD,
     )
 
 
@@ -99,7 +132,7 @@ class _Taking(forms.Taking):
         if name == FIELD and not given.is_json(text[: sniff.HEAD_BYTES].encode()):
             self.fields[name] = text
         else:
-            await super()._take_text(name, text)
+            await super()._take_text(name, text.removeprefix("\ufeff"))
 
     async def _take_file(self, name: str, filename: str, part: aiohttp.BodyPartReader) -> None:
         content = bytearray()

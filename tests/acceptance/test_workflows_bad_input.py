@@ -207,7 +207,7 @@ class TestBody:
             ({"input": []}, ["input"]),
             ({"input": None}, ["input"]),
             ([], ["list", '"input"']),
-            ("text", ["str"]),
+            ("text", ["a text"]),
             ({"id": "a b"}, ["id"]),
             ({"loras": [{"name": "a", "strength": 1e9}]}, ["loras.0.strength", "100"]),
             ({"loras": [{"strength": 1}]}, ["name or url"]),
