@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from gateway import errors, given, graph
+from gateway import errors, given, graph, written
 from gateway.api import asked, engine_hint, graph_json
 from gateway.api.parts import Parts
 from gateway.log import logger
@@ -34,7 +34,10 @@ async def graph_of(parts: Parts, source: Source, allowed: Sequence[Credential]) 
     and NotReady before ComfyUI's first answer.
     """
     try:
-        found = source if isinstance(source, dict) else await _read(parts, source, allowed)
+        if isinstance(source, dict):
+            found = written.unwrapped(source).workflow
+        else:
+            found = await _read(parts, source, allowed)
         if not graph.is_ui_format(found):
             return Converted(graph.check_shape(found), [])
         made = await _converted(parts, found)
@@ -102,12 +105,25 @@ async def _attempt(parts: Parts, workflow: dict[str, Any]) -> Converted:
 
 def _made(workflow: dict[str, Any], definitions: Mapping[str, Any], most_mb: float) -> Converted:
     made = convert.convert(workflow, definitions)
+    if not made.graph:
+        raise _empty(workflow)
     if not graph_json.is_within(made.graph, int(most_mb * (1 << 20))):
         raise errors.NotConvertible(
             f"In API format, the workflow has more than {most_mb:g} MB (MAX_BODY_SIZE_MB).",
             hint="What stands in a subgraph counts as often as that is used.",
         )
     return Converted(graph.check_shape(made.graph), made.warnings)
+
+
+def _empty(workflow: dict[str, Any]) -> errors.InvalidRequest:
+    count = len(workflow["nodes"])
+    if not count:
+        return errors.InvalidRequest("The workflow of the canvas has no nodes.")
+    which = f"all {count} are" if count > 1 else "the only one is"
+    return errors.InvalidRequest(
+        f"No node of the workflow runs: {which} muted, bypassed, or a note.",
+        hint="Set those that are meant to run to Always in the canvas, and save it anew.",
+    )
 
 
 def _unknown_classes(parts: Parts, failure: errors.NotConvertible) -> set[str]:
