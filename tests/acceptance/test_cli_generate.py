@@ -14,6 +14,7 @@ import aiohttp
 import psutil
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from PIL import Image
 
 from tests.acceptance.test_cli import Ended, begin, canvas, loading, run, written
@@ -25,6 +26,7 @@ from tests.docs.running import (
     stopped_engine,
 )
 from tests.embedding import png
+from tests.listening import listening
 from tests.sampling import put_model, sampler
 from tests.waiting import wait_until
 from tests.weights import safetensors
@@ -216,6 +218,17 @@ class TestFile:
         assert again["prompt"]["6"]["inputs"]["text"] == "a dog"
         assert again["prompt"]["9"]["inputs"]["filename_prefix"] == "s"
 
+    async def test_a_url(self, gateway: RunningGateway) -> None:
+        async def answer(_: web.Request) -> web.Response:
+            return web.json_response(canvas())
+
+        async with listening(web.get("/drawn.json", answer)) as host:
+            url = f"{host}/drawn.json?token=hidden"
+            found = await told(gateway, "-w", url, "--set", "1.width=24", "--dry-run")
+            assert found["prompt"]["1"]["inputs"]["width"] == 24
+            gone = await generate(gateway, "-w", url.replace("drawn", "gone"))
+            assert gone.err.startswith(f"error: {host}/gone.json?token=*** answered 404.")
+
     async def test_a_manifest_beside_it_names_its_parameters(
         self, gateway: RunningGateway, workflow: str
     ) -> None:
@@ -242,6 +255,8 @@ class TestFile:
         (tmp_path / "d.yaml").write_text(manifest)
         refused = await generate(gateway, *flags)
         assert (refused.status, "--set" in refused.err) == (1, True)
+        (tmp_path / "d.yaml").write_text("workflow_file: [")
+        assert "The workflow has mistakes" in (await generate(gateway, *flags)).err
         for file, named in (("d.png", "workflow_file: d.png\n"), ("d.json", "")):
             written(tmp_path / "d.json", canvas())
             (tmp_path / "d.yaml").write_text(named + manifest)
