@@ -163,7 +163,27 @@ def deep(depth: int) -> Any:
     return made
 
 
+def everywhere(count: int) -> dict[str, Any]:
+    """Return a node all of whose inputs are linked without wires."""
+    slots = [{"name": f"i{one}", "type": "IMAGE", "link": None} for one in range(count)]
+    noted = [
+        {"downstream": 1, "downstream_slot": one, "upstream": "2", "upstream_slot": 0}
+        for one in range(count)
+    ]
+    return {**canvas(node(1, "Invert", inputs=slots)), "extra": {"ue_links": noted}}
+
+
+def asking(count: int, length: int) -> dict[str, Any]:
+    """Return getters that ask for a list instead of a name."""
+    return canvas(*(node(one, "GetNode", [[0] * length]) for one in range(1, count)))
+
+
 LARGE: dict[str, Callable[[], Any]] = {
+    "20,000 links without wires": lambda: everywhere(20_000),
+    "names that are long lists": lambda: asking(300, 100_000),
+    "a port of which one link is noted often": lambda: used_often(
+        2_000, inputs=[{"id": "p", "name": "p", "type": "INT", "linkIds": [1] * 100_000}]
+    ),
     "types that are long lists": lambda: types_with_commas(20_000),
     "a chain of which many types are wanted": lambda: takers_of_many_types(3_000, 3_000),
     "a text that is put into another, often": lambda: canvas(

@@ -89,6 +89,15 @@ class TestClasses:
         assert sent(saved)["3"] == ("Preview", {"images": ["1", 0]})
 
 
+def test_two_nodes_of_one_id() -> None:
+    """Node 5 in the subgraph of node 2 is `2:5`, and so is one beside it."""
+    within = subgraph("sub", node(5, "Latent", [1, 2, 3]))
+    beside = node("2:5", "Latent", [1, 2, 3])
+    [found] = refused(with_subgraphs(canvas(instance(2, within), beside), within))
+    assert found["id"] == "2:5"
+    assert "another node has this id" in found["message"]
+
+
 class TestValues:
     @pytest.mark.parametrize(
         ("kind", "values", "told"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.unit.workflows.canvas.classes import (
     BYPASSED,
     MUTED,
@@ -267,3 +269,15 @@ CASES: Cases = {
 @told({**CASES, **{f"wireless: {name}": case for name, case in WIRELESS.items()}})
 def test_virtual_nodes(saved: Any, expected: Any) -> None:
     assert exact(sent(saved)) == exact(expected)
+
+
+@pytest.mark.parametrize("kind", ["INT", "FLOAT"])
+def test_a_number_too_large_to_be_rounded(kind: str) -> None:
+    wide = {"Wide": {"input": {"required": {"value": [kind, {"step": 8}]}}, "output": []}}
+    slots = [{"name": "value", "type": kind, "link": None, "widget": {"name": "value"}}]
+    saved = canvas(
+        node(1, "Wide", [1], inputs=slots),
+        primitive(2, [1.7e308, "fixed"], kind),
+        wires=[link(2, 0, 1, 0)],
+    )
+    assert sent(saved, wide)["1"] == ("Wide", {"value": 1.7e308})
