@@ -50,7 +50,7 @@ def graph_of(held: Held, definitions: Mapping[str, Any]) -> Converted:
     if not found.graph:
         raise CommandFailed(
             f"{held.source}: no node of it runs.",
-            hint="On the canvas, unmute what is to run; notes and reroutes run by nothing.",
+            hint="Set those that are meant to run to Always in the canvas, and save it anew.",
         )
     return found
 
