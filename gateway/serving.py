@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import signal
+import sys
 from collections.abc import Callable
 
 from aiohttp import web
@@ -14,6 +15,9 @@ from gateway.app import Gateway
 from gateway.config import Settings
 from gateway.log import logger
 
+#: How long a thread that computes keeps Python to itself while the loop waits for its turn. With
+#: Python's own 5 ms, a request that takes ten turns waits a second behind twenty conversions.
+_TURN_S = 0.0005
 #: Of the first line of a request, with the query.
 LINE_BYTES = 64 * 1024
 
@@ -23,6 +27,7 @@ async def serve(settings: Settings, announce: Callable[[str], None] = lambda _: 
 
     `announce` gets the address once it listens, which is at once.
     """
+    sys.setswitchinterval(_TURN_S)
     gateway = Gateway(settings)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
