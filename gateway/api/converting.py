@@ -30,8 +30,8 @@ _SHOWN = 200
 async def graph_of(parts: Parts, source: Source, allowed: Sequence[Credential]) -> Converted:
     """Return the graph; where it was converted, the first of the warnings says so.
 
-    Raises InvalidRequest, InvalidJson, InvalidInput, InputTooLarge, InputNotFetched, NotConvertible
-    and NotReady before ComfyUI's first answer.
+    Raises InvalidRequest, InvalidJson, InvalidInput, InputTooLarge, InputNotFetched,
+    NotConvertible, NotReady before ComfyUI's first answer, and Draining.
     """
     try:
         if isinstance(source, dict):
@@ -100,7 +100,18 @@ async def _converted(parts: Parts, workflow: dict[str, Any]) -> Converted:
 
 async def _attempt(parts: Parts, workflow: dict[str, Any]) -> Converted:
     most_mb = parts.settings.max_body_size_mb
-    return await in_turn(partial(_made, workflow, parts.catalog.definitions, most_mb))
+    work = partial(_made, workflow, parts.catalog.definitions, most_mb)
+    return await in_turn(partial(_unless_draining, parts, work))
+
+
+def _unless_draining(parts: Parts, work: Callable[[], Converted]) -> Converted:
+    """Do it, unless its turn comes when the gateway is about to end."""
+    standing = parts.health.standing()
+    if standing.reason == "draining":
+        raise errors.Draining(
+            standing.detail, retry_after=standing.retry_after, reason=standing.reason
+        )
+    return work()
 
 
 def _made(workflow: dict[str, Any], definitions: Mapping[str, Any], most_mb: float) -> Converted:
