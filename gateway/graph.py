@@ -116,7 +116,10 @@ def _check_node(node_id: str, node: Any) -> None:
     where = f"prompt.{node_id[:100]}"
     if not isinstance(node, dict):
         raise errors.InvalidRequest(
-            f"{where} is not a node.", hint="A node is {class_type, inputs}.", location=where
+            f"{where} is not a node.",
+            hint="A workflow is an object of nodes by id, each {class_type, inputs}; or what the "
+            "canvas saves, with `nodes` and `links`.",
+            location=where,
         )
     if not isinstance(node.get("class_type"), str):
         raise errors.InvalidGraph(
