@@ -27,13 +27,13 @@ def _serve() -> None:
 def _run() -> None:
     from gateway import errors
     from gateway.cli.commands import app
-    from gateway.cli.failure import CommandFailed
+    from gateway.cli.failure import CommandFailed, plain
 
     try:
         app(prog_name="gateway")
     except (CommandFailed, errors.GatewayError) as failure:
         hint = f"\nhint: {failure.hint}" if failure.hint else ""
-        sys.stderr.write(f"error: {failure.message}{hint}\n")
+        sys.stderr.write(plain(f"error: {failure.message}{hint}\n"))
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

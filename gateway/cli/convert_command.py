@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway import errors
-from gateway.cli.failure import CommandFailed
+from gateway.cli.failure import CommandFailed, plain
 from gateway.cli.options import ObjectInfoOption
 
 
@@ -86,6 +86,5 @@ def _told(source: str, failure: CommandFailed | errors.GatewayError) -> list[str
 
 
 def _say(stream: Any, lines: list[str]) -> None:
-    # A name may hold bytes that are no characters; what is told of it must not fail.
-    stream.writelines(f"{line.encode(errors='replace').decode()}\n" for line in lines)
+    stream.writelines(f"{plain(line)}\n" for line in lines)
     stream.flush()

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from gateway import errors
 from gateway.cli import models
+from gateway.cli.failure import plain
 
 #: Into a file or a pipe, nothing is cut to fit.
 _WIDE = 400
@@ -45,8 +46,7 @@ def show_json(found: dict[str, Any]) -> None:
 
 def show_lines(lines: Sequence[str]) -> None:
     """Print lines on standard output."""
-    # The name of a file may hold bytes that are no characters.
-    sys.stdout.writelines(f"{line.encode(errors='replace').decode()}\n" for line in lines)
+    sys.stdout.writelines(f"{plain(line)}\n" for line in lines)
 
 
 def show_text(text: str) -> None:
@@ -56,7 +56,7 @@ def show_text(text: str) -> None:
 
 def show_notes(notes: Sequence[str]) -> None:
     """Print what the caller may want to know on standard error."""
-    sys.stderr.writelines(f"note: {note}\n" for note in notes)
+    sys.stderr.writelines(f"note: {plain(note)}\n" for note in notes)
 
 
 def show_changes(changes: Sequence[str]) -> None:
