@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +23,8 @@ from gateway.workflows.turns import in_turn
 #: What stands in place of a graph: a workflow in either format, a text, or the bytes of a file.
 Source = dict[str, Any] | str | bytes
 
+#: Seconds in which a URL must have given its file: the request waits for it.
+FETCH_S = 120.0
 _LOCATION = "prompt"
 #: Classes that ComfyUI is asked about again; a file of more unknown ones is another's.
 _MOST_ASKED = 16
@@ -73,7 +77,17 @@ def _checked(read: Callable[[], dict[str, Any]], most: int) -> dict[str, Any]:
 async def _fetched(parts: Parts, url: str, allowed: Sequence[Credential]) -> dict[str, Any]:
     bare, own = credentials.taken_out(url)
     auth = credentials.matching([*allowed, *([own] if own else [])], bare)
-    async with parts.inputs.lent(bare, auth, location=_LOCATION) as path:
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(FETCH_S):
+                lent = parts.inputs.lent(bare, auth, location=_LOCATION)
+                path = await stack.enter_async_context(lent)
+        except TimeoutError:
+            # Its host sends a little now and then, which is no silence.
+            raise errors.InputNotFetched(
+                f"{address.shown(bare)} could not be fetched within {FETCH_S:g} s.",
+                hint="Send the file itself: as the body, or as the part `prompt` of a form.",
+            ) from None
         most_bytes = int(parts.settings.max_body_size_mb * (1 << 20))
         read = partial(given.workflow_in, path, most_bytes, address.shown(bare))
         return await in_turn(partial(_checked, read, parts.settings.max_json_depth))
