@@ -105,9 +105,10 @@ def _of_json(raw: bytes, name: str) -> Given:
             hint="Save the workflow anew, from the canvas or with Export (API).",
         ) from None
     if not isinstance(found, dict):
+        what = "a list" if isinstance(found, list) else "a single value"
         raise errors.InvalidInput(
-            f"{name} is JSON, and no workflow: it is no object.",
-            hint="A workflow is an object: of nodes by id, or with `nodes` and `links`.",
+            f"{name} is JSON, and no workflow: it is {what}.",
+            hint="A workflow is {node id: node}, or {nodes, links} of the canvas.",
         )
     inside = written.unwrapped(found)
     return Given(inside.workflow, inside.fields)

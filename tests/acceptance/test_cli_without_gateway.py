@@ -119,7 +119,7 @@ class TestCheck:
         ("content", "told"),
         [
             ("{", "is not JSON"),
-            ("[]", "it is no object"),
+            ("[]", "it is a list"),
             ("{}", "prompt is empty"),
             ('{"nodes": [], "links": []}', "no node of it runs"),
             ('{"prompt": {"nodes": [], "links": []}}', "no node of it runs"),
